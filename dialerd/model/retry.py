@@ -1,0 +1,70 @@
+"""What follows from an outcome: the end, another try later, a doubt, or back to the queue as if nothing was."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dialerd.model.campaign import OnDoubt, RetryPolicy
+from dialerd.model.message import State, Status
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+
+__all__ = ["Verdict", "backoff_s", "verdict"]
+
+LONGEST_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Where a settled message goes: exactly one of `status` (to sms_repo) and `state` (stays in sms_spool) is set.
+
+    `due_at` is the next time of a deferred one. `spent` is 0 when the attempt does not count, else 1.
+    """
+
+    status: Status | None = None
+    state: State | None = None
+    error: str | None = None
+    provider_id: str | None = None
+    due_at: datetime | None = None
+    spent: int = 1
+
+
+def backoff_s(policy: RetryPolicy, attempt: int, jitter: float) -> float:
+    """Return the seconds to wait after the given attempt (from 1): first_s * factor**(attempt-1), at most max_s.
+
+    `jitter` in 0..1 shortens it by up to a tenth, so that what failed together does not return together.
+    """
+    exponent = min(attempt - 1, 1000)
+    try:
+        wait = policy.first_s * policy.factor**exponent
+    except OverflowError:
+        wait = policy.max_s
+    return min(wait, policy.max_s) * (1 - 0.1 * jitter)
+
+
+def verdict(
+    outcome: Outcome, *, attempt: int, policy: RetryPolicy, on_doubt: OnDoubt, now: datetime, jitter: float
+) -> Verdict:
+    """Return what becomes of a message after this outcome of its attempt number `attempt`."""
+    match outcome:
+        case Sent(provider_id):
+            return Verdict(status=Status.SENT, provider_id=provider_id)
+        case Failed(error):
+            return Verdict(status=Status.FAILED, error=_short(error))
+        case Deferred(error, retry_after_s):
+            return _again(error, attempt, policy, now, max(backoff_s(policy, attempt, jitter), retry_after_s or 0))
+        case InDoubt(error) if on_doubt is OnDoubt.RESEND:
+            return _again(f"in doubt: {error}", attempt, policy, now, backoff_s(policy, attempt, jitter))
+        case InDoubt(error):
+            return Verdict(state=State.IN_DOUBT, error=_short(error))
+        case Throttled(error) | Unreachable(error):
+            return Verdict(state=State.QUEUED, error=_short(error), spent=0)
+
+
+def _again(error: str, attempt: int, policy: RetryPolicy, now: datetime, wait_s: float) -> Verdict:
+    if attempt >= policy.attempts:
+        return Verdict(status=Status.FAILED, error=_short(f"gave up after {attempt} attempts: {error}"))
+    return Verdict(state=State.DEFERRED, error=_short(error), due_at=now + timedelta(seconds=min(wait_s, 7 * 86400)))
+
+
+def _short(error: str) -> str:
+    # PostgreSQL's text cannot hold NUL, and a provider's error page belongs into no column.
+    return error.replace("\0", "").strip()[:LONGEST_ERROR]
