@@ -1,0 +1,141 @@
+"""The only folder that knows SQL: Store carries plain functions over to worker threads, one transaction each."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import exc
+from sqlalchemy.engine import Connection
+
+from dialerd.model.errors import DatabaseGone
+from dialerd.store.engine import open_engine
+
+__all__ = ["Store"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: PostgreSQL's serialization failure and deadlock: the transaction was rolled back whole and may simply run again.
+RUN_AGAIN = {"40001", "40P01"}
+MOST_RUNS = 5
+
+#: SQLSTATE classes that speak of the server, not of our statement: connection, resources (disk full), operator
+#: intervention, system error; and the two of waiting too long for a lock and of a standby that cannot write.
+SERVER_TROUBLE = ("08", "53", "57", "58")
+SERVER_TROUBLE_CODES = {"55P03", "25006"}
+
+SQLITE_TROUBLE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+class Store:
+    """The database, for asyncio code: `await store.transact(function, …)` runs function(connection, …).
+
+    Functions of this folder take a Connection first, serve one purpose and return values, never rows. Errors of the
+    database itself arrive as DatabaseGone: nothing of that transaction stands then, unless the connection broke in
+    the very commit.
+    """
+
+    def __init__(self, url: str, *, threads: int = 6) -> None:
+        self._engine = open_engine(url, pool_size=threads)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")
+        # SQLite has one writer; queueing for it here is fair and wakes at once, its own busy wait is neither.
+        self._writer = threading.Lock() if self.dialect == "sqlite" else None
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    async def transact(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run one function in one writing transaction on a worker thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(self.transact_here, function, *args, **kwargs))
+
+    async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one function that only reads, on a worker thread; on SQLite it waits for no writer."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(self._read_here, function, *args, **kwargs))
+
+    def transact_here(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run one function in one writing transaction on this thread: for code that runs in a thread of its own."""
+        for run in range(1, MOST_RUNS + 1):
+            try:
+                with translated_errors(), self._writer_turn(), self._engine.begin() as connection:
+                    return function(connection, *args, **kwargs)
+            except _RunAgain as error:
+                if run == MOST_RUNS:
+                    raise DatabaseGone(f"gave up after {run} deadlocks: {error}") from error
+        raise AssertionError("unreachable")
+
+    def _read_here(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with translated_errors(), self._engine.connect() as connection:
+                reading = connection.execution_options(reading=True)
+                return function(reading, *args, **kwargs)
+        except _RunAgain as error:
+            raise DatabaseGone(f"the database cancelled a query: {error}") from error
+
+    @contextmanager
+    def _writer_turn(self) -> Iterator[None]:
+        if self._writer is None:
+            yield
+        else:
+            with self._writer:
+                yield
+
+    def close(self) -> None:
+        """Wait for what runs and close every connection."""
+        self._threads.shutdown(wait=True)
+        self._engine.dispose()
+
+
+class _RunAgain(Exception):
+    """The database asks to run the whole transaction again."""
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the database's own troubles into DatabaseGone; errors of our statements pass as they are."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise DatabaseGone("no connection to the database became free in time") from error
+    except exc.DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        if getattr(error.orig, "sqlstate", None) in RUN_AGAIN:
+            raise _RunAgain(reason) from error
+        if _is_trouble(error):
+            raise DatabaseGone(f"the database does not answer: {reason}") from error
+        raise
+
+
+def _is_trouble(error: exc.DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        # The low byte is the primary result code, https://sqlite.org/rescode.html
+        return (getattr(cause, "sqlite_errorcode", 0) or 0) & 0xFF in SQLITE_TROUBLE
+    state: str | None = getattr(cause, "sqlstate", None)
+    if state is None:
+        return isinstance(error, (exc.OperationalError, exc.InterfaceError))
+    return state.startswith(SERVER_TROUBLE) or state in SERVER_TROUBLE_CODES

@@ -1,0 +1,111 @@
+"""Who must not be written to: entries by channel and canonical address, for one campaign or for all."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection
+
+from dialerd.model.message import Channel
+from dialerd.store.arrays import any_of, bind_list
+from dialerd.store.columns import Instant
+
+__all__ = ["Entry", "add", "blocked", "entries", "remove"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry: `value` is canonical, `campaign` None means all campaigns, `expires` None means never."""
+
+    channel: Channel
+    value: str
+    campaign: str | None = None
+    reason: str | None = None
+    expires: datetime | None = None
+    created: datetime | None = None
+
+
+def blocked(
+    connection: Connection, asked: Sequence[tuple[Channel, str, str]], *, now: datetime
+) -> dict[tuple[Channel, str, str], str]:
+    """Return those of (channel, canonical address, campaign) that are blacklisted, each with the entry that says so."""
+    if not asked:
+        return {}
+    statement = text(
+        "SELECT channel, value, campaign, reason FROM blacklist WHERE"
+        f" {any_of(connection, 'channel', 'channels', 'text')} AND {any_of(connection, 'value', 'addresses', 'text')}"
+        " AND (expires IS NULL OR expires > :now)"
+    ).bindparams(bindparam("now", type_=Instant))
+    found = connection.execute(
+        statement,
+        {
+            "channels": bind_list(connection, sorted({channel for channel, _, _ in asked})),
+            "addresses": bind_list(connection, sorted({address for _, address, _ in asked})),
+            "now": now,
+        },
+    )
+    reasons = {(channel, value, campaign): reason for channel, value, campaign, reason in found}
+    if not reasons:
+        return {}
+    result = {}
+    for channel, address, campaign in asked:
+        for scope in (campaign, None):
+            if (channel, address, scope) in reasons:
+                reason = reasons[channel, address, scope]
+                where = "all campaigns" if scope is None else f"campaign {scope}"
+                result[channel, address, campaign] = f"blacklisted for {where}" + (f": {reason}" if reason else "")
+                break
+    return result
+
+
+def add(connection: Connection, some: Sequence[Entry], *, now: datetime) -> None:
+    """Add entries; one that stands there already gets the new reason and expiry."""
+    statement = text(
+        "INSERT INTO blacklist (channel, value, campaign, reason, created, expires)"
+        " VALUES (:channel, :value, :campaign, :reason, :now, :expires)"
+        " ON CONFLICT (channel, value, coalesce(campaign, ''))"
+        " DO UPDATE SET reason = excluded.reason, expires = excluded.expires"
+    ).bindparams(bindparam("now", type_=Instant), bindparam("expires", type_=Instant))
+    rows = [
+        {
+            "channel": entry.channel,
+            "value": entry.value,
+            "campaign": entry.campaign,
+            "reason": entry.reason,
+            "expires": entry.expires,
+            "now": now,
+        }
+        for entry in some
+    ]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def remove(connection: Connection, channel: Channel, value: str, *, campaign: str | None) -> bool:
+    """Remove the entry of exactly this scope; False if there is none."""
+    statement = text(
+        "DELETE FROM blacklist WHERE channel = :channel AND value = :value"
+        " AND coalesce(campaign, '') = coalesce(CAST(:campaign AS text), '')"
+    )
+    return connection.execute(statement, {"channel": channel, "value": value, "campaign": campaign}).rowcount > 0
+
+
+def entries(connection: Connection, *, after: int = 0, most: int = 1000) -> Iterator[tuple[int, Entry]]:
+    """Yield entries in the order in which they came, with the number to go on from (`after`)."""
+    statement = text(
+        "SELECT id, channel, value, campaign, reason, expires, created FROM blacklist"
+        " WHERE id > :after ORDER BY id LIMIT :most"
+    ).columns(expires=Instant, created=Instant)
+    for row in connection.execute(statement, {"after": after, "most": most}):
+        yield (
+            row.id,
+            Entry(
+                channel=Channel(row.channel),
+                value=row.value,
+                campaign=row.campaign,
+                reason=row.reason,
+                expires=row.expires,
+                created=row.created,
+            ),
+        )

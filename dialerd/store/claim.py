@@ -1,0 +1,277 @@
+"""The claim: takes the next messages of one provider, by priority, turns, permits and pace."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection, Row
+
+from dialerd.examine import ZONE_NOT_ASKED, Examined
+from dialerd.model.campaign import Campaign
+from dialerd.model.errors import Refused
+from dialerd.model.message import Message, Status
+from dialerd.model.pace import HORIZON_S, Gate, plan, room
+from dialerd.model.turns import share
+from dialerd.store.arrays import any_of, bind_list
+from dialerd.store.blacklist import blocked
+from dialerd.store.columns import Instant
+from dialerd.store.lanes import Lane, candidates, lanes
+from dialerd.store.pace import book, gates
+from dialerd.store.pause import paused
+from dialerd.store.settle import Ending, finish_waiting
+
+__all__ = ["BATCH", "Claimed", "Order", "Terms", "claim"]
+
+#: Most messages of one claim: large enough to pay for the transaction, small enough for SQLite's 50 ms.
+BATCH = 500
+
+#: A claim that keeps meeting expired or sleeping messages stops after so many rounds and is asked again.
+MOST_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one open campaign may do now: `permits` attempts more on this node."""
+
+    campaign: Campaign
+    permits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a dialer asks for. `terms` holds the open campaigns of the provider, those whose turn it is first.
+
+    `awake` tells whether recipients of a zone may be written to now; `examine` computes what intake would have, and
+    raises Refused. `up_to_seq` leaves out what came later. `provider_interval_s` is seconds for a part, None for no
+    limit.
+    """
+
+    provider: str
+    provider_interval_s: float | None
+    incarnation: str
+    node: str
+    now: datetime
+    permits: int
+    terms: Mapping[str, Terms]
+    awake: Callable[[Campaign, str], bool]
+    examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined]
+    up_to_seq: int | None = None
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What a claim took: each message with the seconds from now at which it may start.
+
+    `more`: permits or the size of a batch ended it. `free_in_s`: pace ended it, and lets go on then. `ended` counts
+    by status what went to sms_repo without an attempt.
+    """
+
+    messages: list[tuple[Message, float]] = field(default_factory=list)
+    more: bool = False
+    free_in_s: float | None = None
+    ended: dict[Status, int] = field(default_factory=dict)
+
+
+def claim(connection: Connection, order: Order) -> Claimed:
+    """Take the next messages for this incarnation: they become `sending`, their attempt is counted, pace is booked.
+
+    Expired and blacklisted ones, and those that no provider could take, go to sms_repo instead.
+    """
+    return _Claim(connection, order).run()
+
+
+class _Claim:
+    """One claim under way."""
+
+    def __init__(self, connection: Connection, order: Order) -> None:
+        self.connection = connection
+        self.order = order
+        self.picked: list[tuple[Row[Any], Examined]] = []
+        self.endings: list[Ending] = []
+        self.touched: list[tuple[int, Examined]] = []
+
+    def run(self) -> Claimed:
+        waiting = self._waiting()
+        if not waiting:
+            return Claimed()
+        quota = self._open_gates(waiting)
+        waiting = [lane for lane in waiting if self.permits[lane.campaign] > 0]
+        rounds = 0
+        while waiting and len(self.picked) < quota and rounds < MOST_ROUNDS:
+            waiting = self._round(waiting, quota - len(self.picked))
+            rounds += 1
+        self._leave_out_blacklisted()
+        messages = self._take()
+        self._write_touched_and_endings()
+        result = Claimed(messages, more=bool(waiting), free_in_s=self._free_in_s())
+        for ending in self.endings:
+            result.ended[ending.status] = result.ended.get(ending.status, 0) + 1
+        return result
+
+    def _waiting(self) -> list[Lane]:
+        """Return the lanes from which something may go now."""
+        stopped = paused(self.connection)
+        terms = self.order.terms
+        return [
+            lane
+            for lane in lanes(self.connection)
+            if lane.campaign in terms
+            and lane.campaign not in stopped
+            and (lane.zone == ZONE_NOT_ASKED or self.order.awake(terms[lane.campaign].campaign, lane.zone))
+        ]
+
+    def _open_gates(self, waiting: list[Lane]) -> int:
+        """Lock the pace of provider and campaigns; return how many messages may start within the horizon."""
+        names = {lane.campaign for lane in waiting}
+        limits = {name: self.order.terms[name].campaign.interval_s for name in names}
+        self.now_s, self.provider_gate, self.campaign_gates = gates(
+            self.connection,
+            provider=(self.order.provider, self.order.provider_interval_s),
+            campaigns={name: interval for name, interval in limits.items() if interval},
+        )
+        self.permits = {
+            name: room(self.campaign_gates.get(name), self.now_s, self.order.terms[name].permits) for name in names
+        }
+        # Those that pace, not permits, keeps from starting more.
+        self.paced = [
+            gate for name, gate in self.campaign_gates.items() if self.permits[name] < self.order.terms[name].permits
+        ]
+        most = min(self.order.permits, BATCH)
+        quota = room(self.provider_gate, self.now_s, most)
+        if self.provider_gate is not None and quota < most:
+            self.paced.append(self.provider_gate)
+        return quota
+
+    def _free_in_s(self) -> float | None:
+        """Return when to ask again: half a horizon before a gate opens, so that the pace never waits for us."""
+        if not self.paced:
+            return None
+        return max(min(gate.next_at for gate in self.paced) - self.now_s - HORIZON_S / 2, HORIZON_S / 8)
+
+    def _round(self, waiting: list[Lane], quota: int) -> list[Lane]:
+        """Take each campaign's share of the best priority; return the lanes in which something may be left."""
+        best = min(lane.priority for lane in waiting if lane.priority is not None)
+        level: dict[str, list[Lane]] = {}
+        for lane in waiting:
+            if lane.priority == best:
+                level.setdefault(lane.campaign, []).append(lane)
+        shares = share(quota, {name: self.permits[name] for name in self.order.terms if name in level})
+        asked = [(lane, part) for name, part in shares.items() for lane in level[name]]
+        found = candidates(self.connection, asked, up_to_seq=self.order.up_to_seq)
+        by_campaign: dict[str, list[tuple[Lane, int, list[Row[Any]]]]] = {}
+        for (lane, part), rows in zip(asked, found, strict=True):
+            by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
+        for some in by_campaign.values():
+            self._take_share(some, best)
+        return [lane for lane in waiting if lane.priority is not None and self.permits[lane.campaign] > 0]
+
+    def _take_share(self, some: list[tuple[Lane, int, list[Row[Any]]]], best: int) -> None:
+        """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on."""
+        part = some[0][1]
+        rows = sorted((row for _, _, rows in some for row in rows if row.priority == best), key=lambda row: row.seq)
+        for row in rows[:part]:
+            self._judge(row)
+        last = rows[:part][-1].seq if rows else -1
+        for lane, asked, found in some:
+            left = [row for row in found if row.priority > best or row.seq > last]
+            if left:
+                lane.priority, lane.after = left[0].priority, left[0].seq - 1
+            elif len(found) < asked:
+                lane.priority = None
+            else:
+                lane.after = found[-1].seq
+
+    def _judge(self, row: Row[Any]) -> None:
+        campaign = self.order.terms[row.campaign].campaign
+        if campaign.expires_s is not None and row.due_since is not None:
+            if row.due_since + timedelta(seconds=campaign.expires_s) < self.order.now:
+                self.endings.append(Ending(row.seq, Status.EXPIRED, f"waited longer than {campaign.expires_s:g} s"))
+                return
+        examined = Examined(row.address, row.zone, row.parts or 1)
+        if row.address is None or (campaign.recipient_hours and row.zone == ZONE_NOT_ASKED):
+            try:
+                examined = self.order.examine(campaign, row.destination, row.data, row.details)
+            except Refused as refused:
+                self.endings.append(Ending(row.seq, Status.FAILED, str(refused)))
+                return
+            except Exception as error:  # noqa: BLE001  # one poisonous row of another system must not stop the claim
+                self.endings.append(Ending(row.seq, Status.FAILED, f"cannot be read: {type(error).__name__}"))
+                return
+            self.touched.append((row.seq, examined))
+            if campaign.recipient_hours and not self.order.awake(campaign, examined.zone):
+                return
+        self.picked.append((row, examined))
+        self.permits[row.campaign] -= 1
+
+    def _leave_out_blacklisted(self) -> None:
+        asked = [
+            (self.order.terms[row.campaign].campaign.channel, examined.address, row.campaign)
+            for row, examined in self.picked
+        ]
+        entries = blocked(self.connection, asked, now=self.order.now)
+        if entries:
+            self.endings += [
+                Ending(row.seq, Status.BLOCKED, entries[key])
+                for (row, _), key in zip(self.picked, asked, strict=True)
+                if key in entries
+            ]
+            self.picked = [pick for pick, key in zip(self.picked, asked, strict=True) if key not in entries]
+
+    def _take(self) -> list[tuple[Message, float]]:
+        starts = plan(
+            [(row.campaign, examined.parts) for row, examined in self.picked],
+            provider=self.provider_gate,
+            campaigns=self.campaign_gates,
+            now=self.now_s,
+        )
+        taken = [(*pick, start) for pick, start in zip(self.picked, starts, strict=True) if start is not None]
+        if not taken:
+            return []
+        book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=self.campaign_gates)
+        statement = text(
+            "UPDATE sms_spool SET state = 'sending', attempts = attempts + 1, incarnation = :incarnation,"
+            f" node = :node, claimed_at = :now WHERE {any_of(self.connection, 'seq', 'seqs', 'bigint')}"
+        )
+        self.connection.execute(
+            statement.bindparams(bindparam("now", type_=Instant)),
+            {
+                "seqs": bind_list(self.connection, [row.seq for row, _, _ in taken]),
+                "incarnation": self.order.incarnation,
+                "node": self.order.node,
+                "now": self.order.now,
+            },
+        )
+        return [(_message(row, examined, self.order.terms[row.campaign].campaign), start)
+                for row, examined, start in taken]  # fmt: skip
+
+    def _write_touched_and_endings(self) -> None:
+        if self.touched:
+            self.connection.execute(
+                text("UPDATE sms_spool SET address = :address, zone = :zone, parts = :parts WHERE seq = :seq"),
+                [{"seq": seq, "address": e.address, "zone": e.zone, "parts": e.parts} for seq, e in self.touched],
+            )
+        if self.endings:
+            finish_waiting(self.connection, self.endings, now=self.order.now)
+
+
+def _message(row: Row[Any], examined: Examined, campaign: Campaign) -> Message:
+    return Message(
+        id=row.id,
+        seq=row.seq,
+        campaign=row.campaign,
+        channel=campaign.channel,
+        destination=row.destination,
+        address=examined.address,
+        data=row.data,
+        priority=row.priority,
+        base=row.base,
+        calldate=row.calldate,
+        agent=row.agent,
+        source=row.source or campaign.source,
+        details=row.details if isinstance(row.details, dict) else {},
+        queued_at=row.queued_at,
+        attempt=row.attempts + 1,
+        parts=examined.parts,
+    )

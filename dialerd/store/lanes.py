@@ -1,0 +1,104 @@
+"""Lanes: the queued messages of one campaign and one set of recipients' zones, read from their heads.
+
+What waits elsewhere (deferred, held, closed campaigns) does not stand in the queue's index or is not looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, Row
+
+from dialerd.store.columns import JSON_DETAILS, Instant, MessageId
+
+__all__ = ["Lane", "candidates", "lanes"]
+
+COLUMNS = (
+    "seq, id, campaign, destination, data, priority, base, calldate, agent, source, details, due_since, attempts,"
+    " queued_at, address, zone, parts"
+)
+TYPES: dict[str, Any] = {
+    "id": MessageId,
+    "calldate": Instant,
+    "details": JSON_DETAILS,
+    "due_since": Instant,
+    "queued_at": Instant,
+}
+
+#: One probe of the index per lane, whatever stands in it: each step looks for the first row behind the lane before.
+HEADS = text(
+    "WITH RECURSIVE head(seq) AS ("
+    " SELECT (SELECT seq FROM sms_spool WHERE state = 'queued' ORDER BY campaign, zone, priority, seq LIMIT 1)"
+    " UNION ALL"
+    " SELECT (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND (n.campaign, n.zone) > (s.campaign, s.zone)"
+    "         ORDER BY n.campaign, n.zone, n.priority, n.seq LIMIT 1)"
+    " FROM head JOIN sms_spool s ON s.seq = head.seq)"
+    " SELECT s.campaign, s.zone, s.priority FROM head JOIN sms_spool s ON s.seq = head.seq"
+)
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """A place in a lane: `priority` of its first message that was not looked at yet, None when it is empty."""
+
+    campaign: str
+    zone: str
+    priority: int | None
+    after: int = -1
+
+
+def lanes(connection: Connection) -> list[Lane]:
+    """Return the lanes in which something is queued, each standing at its head."""
+    return [Lane(campaign, zone, priority) for campaign, zone, priority in connection.execute(HEADS)]
+
+
+def candidates(
+    connection: Connection, asked: Sequence[tuple[Lane, int]], *, up_to_seq: int | None
+) -> list[list[Row[Any]]]:
+    """Return for each (lane, most) its next rows by priority and seq, locked where others could claim them too."""
+    if connection.dialect.name == "sqlite":
+        return [_of_one(connection, lane, most, up_to_seq) for lane, most in asked]
+    statement = text(
+        f"SELECT {COLUMNS}, lane FROM unnest(CAST(:lanes AS int[]), CAST(:campaigns AS text[]),"
+        " CAST(:zones AS text[]), CAST(:priorities AS smallint[]), CAST(:afters AS bigint[]), CAST(:mosts AS int[]))"
+        " AS l(lane, of_campaign, of_zone, from_priority, after_seq, most) CROSS JOIN LATERAL ("
+        + _head("l.of_campaign", "l.of_zone", "l.from_priority", "l.after_seq", "l.most", up_to_seq)
+        + " FOR UPDATE SKIP LOCKED) AS s"
+    )
+    parameters = {
+        "lanes": list(range(len(asked))),
+        "campaigns": [lane.campaign for lane, _ in asked],
+        "zones": [lane.zone for lane, _ in asked],
+        "priorities": [lane.priority for lane, _ in asked],
+        "afters": [lane.after for lane, _ in asked],
+        "mosts": [most for _, most in asked],
+        "up_to_seq": up_to_seq,
+    }
+    found: list[list[Row[Any]]] = [[] for _ in asked]
+    for row in connection.execute(statement.columns(**TYPES), parameters):
+        found[row.lane].append(row)
+    for rows in found:
+        rows.sort(key=lambda row: (row.priority, row.seq))
+    return found
+
+
+def _of_one(connection: Connection, lane: Lane, most: int, up_to_seq: int | None) -> list[Row[Any]]:
+    statement = text(_head(":campaign", ":zone", ":priority", ":after", ":most", up_to_seq))
+    parameters = {
+        "campaign": lane.campaign,
+        "zone": lane.zone,
+        "priority": lane.priority,
+        "after": lane.after,
+        "most": most,
+        "up_to_seq": up_to_seq,
+    }
+    return list(connection.execute(statement.columns(**TYPES), parameters))
+
+
+def _head(campaign: str, zone: str, priority: str, after: str, most: str, up_to_seq: int | None) -> str:
+    bound = "" if up_to_seq is None else " AND seq <= :up_to_seq"
+    return (
+        f"SELECT {COLUMNS} FROM sms_spool WHERE state = 'queued' AND campaign = {campaign} AND zone = {zone}"
+        f" AND (priority, seq) > ({priority}, {after}){bound} ORDER BY priority, seq LIMIT {most}"
+    )

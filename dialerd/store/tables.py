@@ -1,0 +1,285 @@
+"""The tables of contract.md, section 3, and the few of our own beside them.
+
+Everything that other systems need not give has a default in the database. `address`, `zone` and `parts` are what
+dialerd computes at intake; rows that others insert come without (`address` null) and get them when first touched.
+`zone` is ZONE_NOT_ASKED until a campaign with recipient_hours asks, then the zones the recipient may be in.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from dialerd.examine import ZONE_NOT_ASKED
+from dialerd.store.columns import JSON_DETAILS, Instant, MessageId, RisingInteger, instant_check, json_check, new_id, now, text_check
+
+__all__ = [
+    "blacklist",
+    "metadata",
+    "node",
+    "pace",
+    "pause",
+    "promotion",
+    "sms_inbound",
+    "sms_repo",
+    "sms_scheduler",
+    "sms_spool",
+    "upload",
+    "upload_error",
+    "upload_line",
+]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+STATES = "'queued', 'deferred', 'held', 'sending', 'in_doubt'"
+STATUSES = "'sent', 'failed', 'expired', 'blocked', 'cancelled'"
+
+
+def _partial(condition: str) -> dict[str, Any]:
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
+
+def _instants(*columns: str) -> list[CheckConstraint]:
+    return [instant_check(column, dialect) for column in columns for dialect in ("postgresql", "sqlite")]
+
+
+sms_scheduler = Table(
+    "sms_scheduler",
+    metadata,
+    Column("id", MessageId, primary_key=True, server_default=new_id()),
+    Column("calldate", Instant, nullable=False),
+    Column("campaign", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("agent", Text),
+    Column("source", Text),
+    Column("details", JSON_DETAILS),
+    Column("created", Instant, nullable=False, server_default=now()),
+    Column("address", Text),
+    Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
+    Column("parts", Integer),
+    *_instants("calldate"),
+    *text_check("campaign", "destination", "data"),
+    json_check("details"),
+    Index("ix_sms_scheduler_due", "campaign", "calldate"),
+)
+
+sms_spool = Table(
+    "sms_spool",
+    metadata,
+    Column("seq", RisingInteger, primary_key=True, autoincrement=True),
+    Column("id", MessageId, nullable=False, server_default=new_id()),
+    Column("campaign", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False, server_default="9999"),
+    Column("base", Text),
+    Column("calldate", Instant),
+    Column("agent", Text),
+    Column("source", Text),
+    Column("details", JSON_DETAILS),
+    Column("state", Text, nullable=False, server_default="queued"),
+    # Not before this instant; a deferred row ripens to queued then.
+    Column("due_at", Instant, nullable=False, server_default=now()),
+    # Since when it could have gone, for expires_s; null while a base waits for its release.
+    Column("due_since", Instant, server_default=now()),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("node", Text),
+    Column("incarnation", Text),
+    Column("claimed_at", Instant),
+    Column("queued_at", Instant, nullable=False, server_default=now()),
+    Column("last_error", Text),
+    Column("address", Text),
+    Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
+    Column("parts", Integer),
+    CheckConstraint("priority BETWEEN 1 AND 9999", name="priority"),
+    CheckConstraint(f"state IN ({STATES})", name="state"),
+    *_instants("calldate", "due_at", "due_since", "queued_at"),
+    *text_check("campaign", "destination", "data"),
+    json_check("details"),
+    UniqueConstraint("id"),
+    # The claim: the head of each campaign's queue, by the zones of its recipients.
+    Index("ix_sms_spool_queue", "campaign", "zone", "priority", "seq", **_partial("state = 'queued'")),
+    Index("ix_sms_spool_ripe", "due_at", **_partial("state = 'deferred'")),
+    # Expiry, and the oldest due of a campaign.
+    Index("ix_sms_spool_waiting", "campaign", "due_since", **_partial("state IN ('queued', 'deferred')")),
+    Index("ix_sms_spool_sending", "incarnation", **_partial("state = 'sending'")),
+    Index("ix_sms_spool_aside", "campaign", "seq", **_partial("state IN ('held', 'in_doubt')")),
+    # A seq is never given twice, so that a late outcome cannot meet another message.
+    sqlite_autoincrement=True,
+)
+
+sms_repo = Table(
+    "sms_repo",
+    metadata,
+    Column("seq", RisingInteger, primary_key=True, autoincrement=True),
+    Column("id", MessageId, nullable=False, server_default=new_id()),
+    Column("campaign", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("base", Text),
+    Column("calldate", Instant),
+    Column("agent", Text),
+    Column("source", Text),
+    Column("details", JSON_DETAILS),
+    Column("status", Text, nullable=False),
+    Column("dateprocessed", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("provider", Text),
+    Column("provider_id", Text),
+    Column("parts", Integer),
+    Column("error", Text),
+    Column("delivery", Text),
+    Column("delivered_at", Instant),
+    Column("queued_at", Instant),
+    Column("address", Text),
+    CheckConstraint(f"status IN ({STATUSES})", name="status"),
+    CheckConstraint("delivery IN ('delivered', 'undelivered', 'read')", name="delivery"),
+    UniqueConstraint("id"),
+    Index("ix_sms_repo_processed", "campaign", "dateprocessed", "status"),
+)
+
+blacklist = Table(
+    "blacklist",
+    metadata,
+    Column("id", RisingInteger, primary_key=True, autoincrement=True),
+    Column("channel", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("campaign", Text),
+    Column("reason", Text),
+    Column("created", Instant, nullable=False, server_default=now()),
+    Column("expires", Instant),
+    CheckConstraint("channel IN ('sms', 'email')", name="channel"),
+    *_instants("expires"),
+    Index("uq_blacklist_entry", "channel", "value", text("coalesce(campaign, '')"), unique=True),
+)
+
+sms_inbound = Table(
+    "sms_inbound",
+    metadata,
+    Column("id", MessageId, primary_key=True, server_default=new_id()),
+    Column("phone", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("received", Instant, nullable=False, server_default=now()),
+    Column("provider", Text),
+    Column("campaign", Text),
+)
+
+upload = Table(
+    "upload",
+    metadata,
+    Column("id", MessageId, primary_key=True, server_default=new_id()),
+    Column("filename", Text, nullable=False),
+    Column("base", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="loading"),
+    Column("accepted", Integer, nullable=False, server_default="0"),
+    Column("rejected", Integer, nullable=False, server_default="0"),
+    Column("created", Instant, nullable=False, server_default=now()),
+    Column("finished", Instant),
+    Column("digest", Text, nullable=False, server_default=""),
+    # True once every staged line stands in the spool.
+    Column("moved", Boolean, nullable=False, server_default=text("false")),
+    # When the loading process last showed a sign of life.
+    Column("touched", Instant, nullable=False, server_default=now()),
+    CheckConstraint("state IN ('loading', 'loaded', 'failed')", name="state"),
+    Index("ix_upload_digest", "digest", "base"),
+)
+
+upload_error = Table(
+    "upload_error",
+    metadata,
+    Column("upload", MessageId, nullable=False),
+    Column("line", RisingInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("upload", "line"),
+)
+
+# Where the accepted lines of an upload wait until the whole file has been read.
+upload_line = Table(
+    "upload_line",
+    metadata,
+    Column("upload", MessageId, nullable=False),
+    Column("line", RisingInteger, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("id", MessageId, nullable=False),
+    Column("campaign", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("source", Text),
+    Column("details", JSON_DETAILS),
+    Column("state", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("parts", Integer, nullable=False),
+    PrimaryKeyConstraint("upload", "line"),
+    UniqueConstraint("upload", "fingerprint"),
+)
+
+# How far promotion has come: one row.
+promotion = Table(
+    "promotion",
+    metadata,
+    Column("one", SmallInteger, primary_key=True, autoincrement=False),
+    Column("promoted_until", Instant, nullable=False),
+    CheckConstraint("one = 1", name="one"),
+)
+
+# A campaign paused by an operator.
+pause = Table(
+    "pause",
+    metadata,
+    Column("campaign", Text, primary_key=True),
+    Column("reason", Text),
+    Column("since", Instant, nullable=False, server_default=now()),
+)
+
+# The next free instant of a provider's or a campaign's pace, in seconds of the database's clock since 1970.
+pace = Table(
+    "pace",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("next_at", Float(53), nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
+)
+
+# The processes that claim messages. `beat` rises while the process lives; others watch it stand still.
+node = Table(
+    "node",
+    metadata,
+    Column("incarnation", Text, primary_key=True),
+    Column("node", Text, nullable=False),
+    # Host and state folder: only who stands on the same ground can judge by the lock file.
+    Column("home", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", Instant, nullable=False, server_default=now()),
+    Column("beat", RisingInteger, nullable=False, server_default="0"),
+    Column("beat_at", Instant, nullable=False, server_default=now()),
+    Column("lease_s", Float, nullable=False),
+    Column("providers", JSON_DETAILS),
+)
