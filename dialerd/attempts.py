@@ -1,0 +1,155 @@
+"""Attempts under way at one provider: each claimed message, at its start, through the driver, to its outcome."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from dialerd import log
+from dialerd.drivers.base import Driver
+from dialerd.failpoint import hit
+from dialerd.model.message import Message
+from dialerd.model.outcome import InDoubt, Outcome
+
+__all__ = ["Attempts"]
+
+logger = log.get(__name__)
+
+#: A worker that never has to wait lets the others have the loop after so many messages.
+TURN = 50
+
+
+class Attempts:
+    """Runs attempts, at most `most` at a time, and tells how each went.
+
+    `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
+    tried: after stop(), or when `may_start()` is false at its time. `idle()` is called when nothing is under way.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        most: int,
+        may_start: Callable[[], bool],
+        ended: Callable[[Message, Outcome, float], None],
+        unstarted: Callable[[Message], None],
+        idle: Callable[[], None],
+    ) -> None:
+        self._driver = driver
+        self._most = most
+        self._may_start = may_start
+        self._ended = ended
+        self._unstarted = unstarted
+        self._nothing_left = idle
+        self._ready: deque[tuple[Message, float]] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+
+    def add(self, messages: Iterable[tuple[Message, float]]) -> None:
+        """Take messages, each with the seconds from now at which it may start."""
+        now = asyncio.get_running_loop().time()
+        self._ready.extend((message, now + start_in_s) for message, start_in_s in messages)
+        self._call_worker()
+
+    def give_back_ready(self) -> None:
+        """Hand back what no worker has taken yet."""
+        while self._ready:
+            self._unstarted(self._ready.popleft()[0])
+
+    async def stop(self, seconds: float) -> None:
+        """Start nothing more; give what is under way so many seconds, then cut it off: it is in doubt."""
+        self._stopping.set()
+        self.give_back_ready()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
+        for task in list(self._under_way):
+            task.cancel()
+        for waiting in self._waiting:
+            waiting.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+
+    def _call_worker(self) -> None:
+        """Have one more worker look at what is ready; it calls the next before it starts its own attempt.
+
+        So a driver that answers at once needs one worker, and a slow one gets as many as there are messages.
+        """
+        if not self._ready:
+            return
+        while self._waiting:
+            waiting = self._waiting.pop()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        if len(self._workers) < self._most:
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        done = 0
+        while not self._stopping.is_set():
+            if not self._ready:
+                if not self._under_way:
+                    self._nothing_left()
+                waiting = asyncio.get_running_loop().create_future()
+                self._waiting.append(waiting)
+                try:
+                    await waiting
+                except asyncio.CancelledError:
+                    return
+                continue
+            message, start_at = self._ready.popleft()
+            self._call_worker()
+            await self._until(start_at)
+            if self._stopping.is_set() or not self._may_start():
+                self._unstarted(message)
+            else:
+                await self._attempt(message)
+            done += 1
+            if done % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _until(self, start_at: float) -> None:
+        wait_s = start_at - asyncio.get_running_loop().time()
+        if wait_s > 0.001:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pass
+
+    async def _attempt(self, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        began = loop.time()
+        self._under_way.add(task)
+        try:
+            outcome = await self._outcome(message)
+        except asyncio.CancelledError:
+            # Cut off by stop(): the provider may have it.
+            task.uncancel()
+            outcome = InDoubt("cut off when dialerd stopped")
+        finally:
+            self._under_way.discard(task)
+        self._ended(message, outcome, loop.time() - began)
+
+    async def _outcome(self, message: Message) -> Outcome:
+        hit("send.begin")
+        limit_s = self._driver.attempt_limit_s
+        try:
+            if limit_s is None:
+                outcome = await self._driver.send(message)
+            else:
+                async with asyncio.timeout(limit_s):
+                    outcome = await self._driver.send(message)
+        except TimeoutError:
+            return InDoubt("no answer in time" if limit_s is None else f"no answer within {limit_s:g} s")
+        except Exception as error:  # noqa: BLE001  # a driver's bug must not stop the daemon; the message may have gone
+            logger.exception("driver_failed", message_id=message.id)
+            return InDoubt(f"the driver failed: {type(error).__name__}")
+        hit("send.end")
+        return outcome

@@ -1,0 +1,289 @@
+"""Sends what waits for one provider: permits → claim → send → settle."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dialerd import log
+from dialerd.addresses import zones_of
+from dialerd.attempts import Attempts
+from dialerd.drivers.base import Driver
+from dialerd.examine import examine
+from dialerd.model.breaker import Breaker
+from dialerd.model.calendar import awake
+from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
+from dialerd.model.errors import DatabaseGone, Unavailable
+from dialerd.model.message import Message, State
+from dialerd.model.outcome import Outcome
+from dialerd.model.retry import Verdict, verdict
+from dialerd.model.rules import CampaignState, state_of
+from dialerd.spool import Notice, Spool
+from dialerd.store.claim import Claimed, Order, Terms
+
+__all__ = ["Dialer"]
+
+logger = log.get(__name__)
+
+#: How long to wait before asking again when the database is away or our lease has run out.
+TROUBLE_S = 0.5
+#: A batch run gives a provider up that failed so many probes.
+MOST_PROBES = 2
+
+UNSTARTED = Verdict(state=State.QUEUED, spent=0)
+
+
+class Dialer:
+    """One provider's dialer. `campaigns` are those that send through it; they may be replaced while it runs.
+
+    A permit is held from the claim until the outcome is committed; at most `max_in_flight` are out on this node.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        driver: Driver,
+        spool: Spool,
+        *,
+        campaigns: Mapping[str, Campaign],
+        max_in_flight: int,
+        per_second: float | None,
+    ) -> None:
+        self.name = name
+        self.driver = driver
+        self.campaigns = campaigns
+        #: How many messages ended, or stay, in which status or state; what was given back unstarted does not count.
+        self.tally: Counter[str] = Counter()
+        self.breaker = Breaker(max_in_flight)
+        self._spool = spool
+        self._interval_s = None if per_second is None else 1 / per_second
+        self._up_to_seq: int | None = None
+        self._attempts = Attempts(
+            driver,
+            most=max_in_flight,
+            may_start=lambda: spool.lease.valid and not self.breaker.needs_probe,
+            ended=self._ended,
+            unstarted=self._give_back,
+            idle=spool.hurry,
+        )
+        self._out: Counter[str] = Counter()
+        self._paused: frozenset[str] = frozenset()
+        self._served: dict[str, int] = {}
+        self._stir = asyncio.Event()
+        self._draining = False
+        #: Something may be queued that may go; or only at this time of the loop's clock.
+        self._work = False
+        self._ask_at: float | None = None
+        self._open: tuple[datetime, Mapping[str, Campaign], frozenset[str], list[Campaign]] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many permits are out."""
+        return self._out.total()
+
+    def report(self) -> dict[str, Any]:
+        """Return the provider's health for status: state, reason, permits out."""
+        shut = self.breaker.allows(asyncio.get_running_loop().time()) == 0
+        state = "up" if not shut else "down" if self.breaker.needs_probe else "throttled"
+        return {"state": state, "reason": self.breaker.reason if shut else None, "in_flight": self.in_flight}
+
+    def notice(self, notice: Notice) -> None:
+        """Wake up when something is queued that may go through this provider now."""
+        self._paused = notice.paused
+        mine = [lane for lane in notice.lanes if lane.campaign in self.campaigns]
+        if mine:
+            now = self._spool.clock()
+            may_go = {campaign.name: campaign for campaign in self._open_campaigns(now)}
+            if any(lane.campaign in may_go and _awake(may_go[lane.campaign], lane.zone, now) for lane in mine):
+                self._work = True
+                self._stir.set()
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send what waits until drain() is called."""
+        while not self._draining:
+            if await self._until_asked():
+                await self._ask()
+
+    async def run_until_empty(self, up_to_seq: int) -> bool:
+        """Send what waits up to `up_to_seq` and may go now; False if the provider was down and something may be left.
+
+        Waits for pace and for attempts under way, not for retries, windows or what comes in the meantime.
+        """
+        self._up_to_seq = up_to_seq
+        self._work = True
+        probes = 0
+        while not self._draining and probes < MOST_PROBES:
+            if not (self._work or self._ask_at or self.in_flight):
+                return True
+            if await self._until_asked():
+                probes += self.breaker.needs_probe
+                await self._ask()
+        return False
+
+    async def drain(self, seconds: float) -> None:
+        """Claim no more and give back what was not started; attempts get `seconds`, then they are in doubt.
+
+        Returns when every attempt has ended; their settlements may still be on their way.
+        """
+        self._draining = True
+        self._stir.set()
+        await self._attempts.stop(seconds)
+
+    async def _until_asked(self) -> bool:
+        """Wait for the next change; True if there is something to ask for now."""
+        self._stir.clear()
+        now = asyncio.get_running_loop().time()
+        shut_until = self.breaker.shut_until
+        due = self._work or (self._ask_at is not None and self._ask_at <= now)
+        if shut_until is not None and shut_until > now:
+            at: float | None = shut_until
+        elif self.breaker.needs_probe or (due and self.breaker.allows(now) > self.in_flight):
+            return True
+        else:
+            at = None if due else self._ask_at
+        try:
+            async with asyncio.timeout_at(at):
+                await self._stir.wait()
+        except TimeoutError:
+            pass
+        return False
+
+    async def _ask(self) -> None:
+        if self.breaker.needs_probe:
+            await self._probe()
+            return
+        loop = asyncio.get_running_loop()
+        if not self._spool.lease.valid:
+            self._ask_at = loop.time() + TROUBLE_S
+            return
+        self._work = False
+        self._ask_at = None
+        now = self._spool.clock()
+        free = self.breaker.allows(loop.time()) - self.in_flight
+        terms = self._terms(now, free)
+        if not terms:
+            return
+        order = Order(
+            provider=self.name,
+            provider_interval_s=self._interval_s,
+            incarnation=self._spool.lease.incarnation,
+            node=self._spool.lease.node,
+            now=now,
+            permits=free,
+            terms=terms,
+            awake=lambda campaign, zone: _awake(campaign, zone, now),
+            examine=examine,
+            up_to_seq=self._up_to_seq,
+        )
+        try:
+            self._take(await self._spool.claim(order))
+        except DatabaseGone as error:
+            self._spool.database_failed(error)
+            self._ask_at = loop.time() + TROUBLE_S
+
+    def _take(self, claimed: Claimed) -> None:
+        by_campaign = Counter(message.campaign for message, _ in claimed.messages)
+        self._out.update(by_campaign)
+        turn = max(self._served.values(), default=0) + 1
+        self._served.update(dict.fromkeys(by_campaign, turn))
+        if self._draining:
+            for message, _ in claimed.messages:
+                self._give_back(message)
+        else:
+            self._attempts.add(claimed.messages)
+        self.tally.update({str(status): count for status, count in claimed.ended.items()})
+        if claimed.ended:
+            logger.info("messages_ended", provider=self.name, **{str(name): n for name, n in claimed.ended.items()})
+        if claimed.free_in_s is not None:
+            self._ask_at = asyncio.get_running_loop().time() + claimed.free_in_s
+        if claimed.more and (claimed.messages or claimed.ended or claimed.free_in_s is None):
+            self._work = True
+
+    # -- rules -------------------------------------------------------------------------------------------------
+
+    def _terms(self, now: datetime, free: int) -> dict[str, Terms]:
+        """Return the open campaigns that have permits left, those that were served longest ago first."""
+        terms = {}
+        for campaign in sorted(self._open_campaigns(now), key=lambda campaign: self._served.get(campaign.name, 0)):
+            own = free if campaign.max_in_flight is None else campaign.max_in_flight - self._out[campaign.name]
+            if own > 0:
+                terms[campaign.name] = Terms(campaign, min(own, free))
+        return terms
+
+    def _open_campaigns(self, now: datetime) -> list[Campaign]:
+        # Rules speak of minutes: within one they say the same, whoever asks.
+        minute = now.replace(second=0, microsecond=0)
+        known = self._open
+        if known is None or known[0] != minute or known[1] is not self.campaigns or known[2] != self._paused:
+            is_open = [
+                campaign
+                for campaign in self.campaigns.values()
+                if state_of(campaign, paused=campaign.name in self._paused, now=minute) is CampaignState.OPEN
+            ]
+            self._open = known = (minute, self.campaigns, self._paused, is_open)
+        return known[3]
+
+    # -- what becomes of attempts --------------------------------------------------------------------------------
+
+    def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
+        jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
+        if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
+            logger.warning("provider_shut", provider=self.name, reason=self.breaker.reason)
+            self._attempts.give_back_ready()
+        # A campaign whose file has gone meanwhile: the cautious rules.
+        campaign = self.campaigns.get(message.campaign)
+        decided = verdict(
+            outcome,
+            attempt=message.attempt,
+            policy=campaign.retry if campaign else RetryPolicy(),
+            on_doubt=campaign.on_doubt if campaign else OnDoubt.HOLD,
+            now=self._spool.clock(),
+            jitter=jitter,
+        )
+        logger.debug(
+            "message_attempted",
+            message_id=message.id,
+            campaign=message.campaign,
+            provider=self.name,
+            outcome=type(outcome).__name__,
+            attempt=message.attempt,
+            error=decided.error,
+            took_s=round(took_s, 4),
+        )
+        self.tally[str(decided.status or decided.state)] += 1
+        self._settle(message, decided)
+
+    def _give_back(self, message: Message) -> None:
+        self._settle(message, UNSTARTED)
+
+    def _settle(self, message: Message, decided: Verdict) -> None:
+        def released() -> None:
+            self._out[message.campaign] -= 1
+            self._stir.set()
+            if decided.state is State.QUEUED:
+                self._work = True
+
+        self._spool.settle(message, self.name, decided, released)
+
+    async def _probe(self) -> None:
+        error: str | None = None
+        try:
+            async with asyncio.timeout(self.driver.attempt_limit_s):
+                await self.driver.probe()
+        except (Unavailable, TimeoutError) as trouble:
+            error = str(trouble) or "no answer"
+        except Exception as trouble:  # noqa: BLE001  # a driver's bug must not stop the daemon
+            logger.exception("driver_failed", provider=self.name)
+            error = f"the driver failed: {type(trouble).__name__}"
+        self.breaker.probed(error, asyncio.get_running_loop().time(), random.random())  # noqa: S311
+        if error is None:
+            logger.warning("provider_back", provider=self.name)
+            self._work = True
+
+
+def _awake(campaign: Campaign, zone: str, now: datetime) -> bool:
+    return awake(campaign.recipient_hours, zones_of(zone, campaign.zone), now)

@@ -1,0 +1,237 @@
+"""Between the dialer and the store: who is woken when, claims, and settlements in batches."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.engine import Connection
+
+from dialerd import log
+from dialerd.failpoint import hit
+from dialerd.lease import Lease
+from dialerd.model.errors import DatabaseGone
+from dialerd.model.message import Message
+from dialerd.model.retry import Verdict
+from dialerd.store import Store
+from dialerd.store.claim import Claimed, Order, claim
+from dialerd.store.lanes import Lane, lanes
+from dialerd.store.pause import paused
+from dialerd.store.settle import Settlement, give_back, settle
+from dialerd.store.spool import next_ripe, ripen
+
+__all__ = ["Notice", "Spool", "Waiter"]
+
+logger = log.get(__name__)
+
+#: How often the spool is looked at when nobody calls: what other processes insert is seen within a second.
+LOOK_S = 0.5
+#: Settlements gather for so long while permits are left; contract.md allows the walk 50 ms.
+GATHER_S = 0.02
+#: Most settlements of one transaction: SQLite's writers wait no longer than 50 ms.
+MOST_SETTLED = 500
+MOST_RIPENED = 1000
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a look at the spool showed: where something is queued, and which campaigns are paused."""
+
+    lanes: Sequence[Lane]
+    paused: frozenset[str]
+
+
+class Waiter(Protocol):
+    """Somebody who is told what waits in the spool."""
+
+    def notice(self, notice: Notice) -> None:
+        """Take a look's result; called in the event loop, must not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    settlement: Settlement
+    settled: Callable[[], None]
+
+
+class Spool:
+    """The spool as one process sees it. `clock` returns the wall clock's time in aware UTC."""
+
+    def __init__(self, store: Store, lease: Lease, *, clock: Callable[[], datetime]) -> None:
+        self.store = store
+        self.lease = lease
+        self.clock = clock
+        self.waiters: list[Waiter] = []
+        self.database_error: str | None = None
+        self.looked = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._pending: list[_Pending] = []
+        self._pending_added = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._settled_all = asyncio.Event()
+        self._settled_all.set()
+        #: The incarnation under which each message that we hold was claimed.
+        self._held: dict[int, str] = {}
+        self._claiming = 0
+        self._claimed = asyncio.Event()
+        self._strays = False
+        self._strays_lock = asyncio.Lock()
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Look at the spool now: something was put into it."""
+        self._wake.set()
+
+    async def watch(self) -> None:
+        """Tell the waiters what is queued, now and then and when woken; queue what has ripened. Runs until cancelled."""
+        while True:
+            self._wake.clear()
+            wait_s = LOOK_S
+            try:
+                wait_s = await self._look()
+            except DatabaseGone as error:
+                self.database_failed(error)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _look(self) -> float:
+        now = self.clock()
+        ripe_at, notice = await self.store.read(_read_notice)
+        if ripe_at is not None and ripe_at <= now:
+            await self.ripen(now)
+            return 0
+        for waiter in self.waiters:
+            waiter.notice(notice)
+        self.looked.set()
+        self.database_answered()
+        return LOOK_S if ripe_at is None else min(LOOK_S, (ripe_at - now).total_seconds())
+
+    async def ripen(self, now: datetime) -> None:
+        """Queue all deferred messages that are due at `now`."""
+        while await self.store.transact(ripen, now=now, most=MOST_RIPENED) == MOST_RIPENED:
+            pass
+
+    # -- claiming ----------------------------------------------------------------------------------------------
+
+    async def claim(self, order: Order) -> Claimed:
+        """Take the next messages for this incarnation. Raises DatabaseGone, and nothing is held then."""
+        if self._strays:
+            await self._return_strays()
+        self._claiming += 1
+        try:
+            claimed = await self.store.transact(claim, order)
+        except BaseException:
+            # Whether the commit stood nobody knows; before the next claim we look.
+            self._strays = True
+            raise
+        finally:
+            self._claiming -= 1
+            self._claimed.set()
+        hit("claim.committed")
+        for message, _ in claimed.messages:
+            self._held[message.seq] = order.incarnation
+        self.database_answered()
+        return claimed
+
+    async def _return_strays(self) -> None:
+        async with self._strays_lock:
+            while self._strays and self._claiming:
+                self._claimed.clear()
+                await self._claimed.wait()
+            if self._strays:
+                known = list(self._held)
+                returned = await self.store.transact(
+                    give_back, incarnation=self.lease.incarnation, except_seqs=known
+                )
+                self._strays = False
+                if returned:
+                    logger.warning("claims_returned", count=returned)
+
+    # -- settling ----------------------------------------------------------------------------------------------
+
+    def settle(self, message: Message, provider: str, verdict: Verdict, settled: Callable[[], None]) -> None:
+        """Have a verdict recorded; `settled` is called once it is committed."""
+        settlement = Settlement(
+            seq=message.seq,
+            attempt=message.attempt,
+            incarnation=self._held[message.seq],
+            provider=provider,
+            verdict=verdict,
+        )
+        self._pending.append(_Pending(settlement, settled))
+        self._settled_all.clear()
+        self._pending_added.set()
+        if len(self._pending) >= MOST_SETTLED:
+            self._hurry.set()
+
+    def hurry(self) -> None:
+        """Record what has gathered at once: nothing more will come without it."""
+        if self._pending:
+            self._hurry.set()
+
+    async def run_settlements(self) -> None:
+        """Record verdicts in batches, those that came while the last batch was committed. Runs until cancelled."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            await self._pending_added.wait()
+            try:
+                async with asyncio.timeout(GATHER_S):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+            self._hurry.clear()
+            batch = self._pending[:MOST_SETTLED]
+            try:
+                await self._record(batch)
+            except DatabaseGone as error:
+                self.database_failed(error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                continue
+            wait_s = FIRST_WAIT_S
+
+    async def _record(self, batch: list[_Pending]) -> None:
+        hit("settle.begin")
+        done = await self.store.transact(settle, [item.settlement for item in batch], now=self.clock())
+        hit("settle.committed")
+        if done < len(batch):
+            # Rescued by somebody and sent on, or ended by an operator, while we had lost our lease.
+            logger.warning("settlements_late", count=len(batch) - done)
+        del self._pending[: len(batch)]
+        if not self._pending:
+            self._pending_added.clear()
+            self._settled_all.set()
+        for item in batch:
+            self._held.pop(item.settlement.seq, None)
+            item.settled()
+        self.database_answered()
+
+    async def all_settled(self) -> None:
+        """Wait until nothing is left to record."""
+        await self._settled_all.wait()
+
+    # -- the database's health ---------------------------------------------------------------------------------
+
+    def database_failed(self, error: DatabaseGone) -> None:
+        """Say once that the database is away."""
+        if self.database_error is None:
+            logger.error("database_gone", error=str(error))
+        self.database_error = str(error)
+
+    def database_answered(self) -> None:
+        """Say once that it is back."""
+        if self.database_error is not None:
+            logger.warning("database_back")
+            self.database_error = None
+
+
+def _read_notice(connection: Connection) -> tuple[datetime | None, Notice]:
+    """Return when the next deferred message is due, and what is queued."""
+    return next_ripe(connection), Notice(lanes(connection), frozenset(paused(connection)))
