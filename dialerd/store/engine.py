@@ -31,7 +31,12 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         except OSError as error:
             raise DatabaseGone(f"cannot make the folder {folder} for the database: {error.strerror}") from error
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_S, "check_same_thread": False}
+        url,
+        pool_size=pool_size,
+        max_overflow=4,
+        # Parameters are texts and numbers of people: they belong into no error message.
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_S, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -69,6 +74,7 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         pool_recycle=1800,
         pool_pre_ping=True,
         pool_use_lifo=True,
+        hide_parameters=True,
         # No prepared statements: their generic plans are made for the spool of five minutes ago, and pgbouncer's
         # transaction mode does not know them.
         connect_args={"connect_timeout": 5, "application_name": "dialerd", "prepare_threshold": None},
