@@ -243,7 +243,7 @@ async def _move_uploads(parts: _Parts) -> None:
     """Finish the uploads that a killed process had loaded but not moved into the spool. Runs until cancelled."""
     while True:
         try:
-            await bases.move(parts.store, wake=parts.spool.wake)
+            await bases.move(parts.store, clock=parts.clock, wake=parts.spool.wake)
         except DatabaseGone as error:
             parts.spool.database_failed(error)
         await asyncio.sleep(RESTART_S)
@@ -285,7 +285,7 @@ async def run_once(
 async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int, int], None] | None) -> None:
     now = parts.clock()
     summary.rescued = await parts.janitor.rescue_earlier()
-    await bases.move(parts.store)
+    await bases.move(parts.store, clock=parts.clock)
     summary.promoted = await parts.scheduler.promote(now)
     summary.ended["expired"] += await parts.janitor.expire(now)
     await parts.spool.ripen(now)

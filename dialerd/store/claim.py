@@ -1,6 +1,6 @@
 """The claim: takes the next messages of one provider, by priority, turns, permits and pace."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -160,14 +160,14 @@ class _Claim:
         shares = share(quota, {name: self.permits[name] for name in self.order.terms if name in level})
         asked = [(lane, part) for name, part in shares.items() for lane in level[name]]
         found = candidates(self.connection, asked, up_to_seq=self.order.up_to_seq)
-        by_campaign: dict[str, list[tuple[Lane, int, list[Row[Any]]]]] = {}
+        by_campaign: dict[str, list[tuple[Lane, int, Sequence[Row[Any]]]]] = {}
         for (lane, part), rows in zip(asked, found, strict=True):
             by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
         for some in by_campaign.values():
             self._take_share(some, best)
         return [lane for lane in waiting if lane.priority is not None and self.permits[lane.campaign] > 0]
 
-    def _take_share(self, some: list[tuple[Lane, int, list[Row[Any]]]], best: int) -> None:
+    def _take_share(self, some: list[tuple[Lane, int, Sequence[Row[Any]]]], best: int) -> None:
         """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on."""
         part = some[0][1]
         rows = sorted((row for _, _, rows in some for row in rows if row.priority == best), key=lambda row: row.seq)

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 __all__ = ["JSON_DETAILS", "Instant", "MessageId", "RisingInteger", "instant_check", "instant_text", "json_check", "new_id", "now", "text_check"]
 
 RisingInteger = BigInteger().with_variant(Integer, "sqlite")
-JSON_DETAILS = JSON().with_variant(JSONB(), "postgresql")
+JSON_DETAILS = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class MessageId(TypeDecorator[str]):

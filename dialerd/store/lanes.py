@@ -5,9 +5,10 @@ What waits elsewhere (deferred, held, closed campaigns) does not stand in the qu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextualSelect, text
 from sqlalchemy.engine import Connection, Row
 
 from dialerd.store.columns import JSON_DETAILS, Instant, MessageId
@@ -55,17 +56,25 @@ def lanes(connection: Connection) -> list[Lane]:
 
 def candidates(
     connection: Connection, asked: Sequence[tuple[Lane, int]], *, up_to_seq: int | None
-) -> list[list[Row[Any]]]:
+) -> list[Sequence[Row[Any]]]:
     """Return for each (lane, most) its next rows by priority and seq, locked where others could claim them too."""
+    bounded = up_to_seq is not None
     if connection.dialect.name == "sqlite":
-        return [_of_one(connection, lane, most, up_to_seq) for lane, most in asked]
-    statement = text(
-        f"SELECT {COLUMNS}, lane FROM unnest(CAST(:lanes AS int[]), CAST(:campaigns AS text[]),"
-        " CAST(:zones AS text[]), CAST(:priorities AS smallint[]), CAST(:afters AS bigint[]), CAST(:mosts AS int[]))"
-        " AS l(lane, of_campaign, of_zone, from_priority, after_seq, most) CROSS JOIN LATERAL ("
-        + _head("l.of_campaign", "l.of_zone", "l.from_priority", "l.after_seq", "l.most", up_to_seq)
-        + " FOR UPDATE SKIP LOCKED) AS s"
-    )
+        statement = _head_of_one(bounded)
+        return [
+            connection.execute(
+                statement,
+                {
+                    "campaign": lane.campaign,
+                    "zone": lane.zone,
+                    "priority": lane.priority,
+                    "after": lane.after,
+                    "most": most,
+                    "up_to_seq": up_to_seq,
+                },
+            ).all()
+            for lane, most in asked
+        ]
     parameters = {
         "lanes": list(range(len(asked))),
         "campaigns": [lane.campaign for lane, _ in asked],
@@ -76,29 +85,32 @@ def candidates(
         "up_to_seq": up_to_seq,
     }
     found: list[list[Row[Any]]] = [[] for _ in asked]
-    for row in connection.execute(statement.columns(**TYPES), parameters):
+    for row in connection.execute(_heads_of_all(bounded), parameters).all():
         found[row.lane].append(row)
     for rows in found:
         rows.sort(key=lambda row: (row.priority, row.seq))
-    return found
+    return list(found)
 
 
-def _of_one(connection: Connection, lane: Lane, most: int, up_to_seq: int | None) -> list[Row[Any]]:
-    statement = text(_head(":campaign", ":zone", ":priority", ":after", ":most", up_to_seq))
-    parameters = {
-        "campaign": lane.campaign,
-        "zone": lane.zone,
-        "priority": lane.priority,
-        "after": lane.after,
-        "most": most,
-        "up_to_seq": up_to_seq,
-    }
-    return list(connection.execute(statement.columns(**TYPES), parameters))
+@cache
+def _head_of_one(bounded: bool) -> TextualSelect:
+    return text(_head(":campaign", ":zone", ":priority", ":after", ":most", bounded)).columns(**TYPES)
 
 
-def _head(campaign: str, zone: str, priority: str, after: str, most: str, up_to_seq: int | None) -> str:
-    bound = "" if up_to_seq is None else " AND seq <= :up_to_seq"
+@cache
+def _heads_of_all(bounded: bool) -> TextualSelect:
+    head = _head("l.of_campaign", "l.of_zone", "l.from_priority", "l.after_seq", "l.most", bounded)
+    return text(
+        f"SELECT {COLUMNS}, lane FROM unnest(CAST(:lanes AS int[]), CAST(:campaigns AS text[]),"
+        " CAST(:zones AS text[]), CAST(:priorities AS smallint[]), CAST(:afters AS bigint[]), CAST(:mosts AS int[]))"
+        " AS l(lane, of_campaign, of_zone, from_priority, after_seq, most)"
+        f" CROSS JOIN LATERAL ({head} FOR UPDATE SKIP LOCKED) AS s"
+    ).columns(**TYPES)
+
+
+def _head(campaign: str, zone: str, priority: str, after: str, most: str, bounded: bool) -> str:
     return (
         f"SELECT {COLUMNS} FROM sms_spool WHERE state = 'queued' AND campaign = {campaign} AND zone = {zone}"
-        f" AND (priority, seq) > ({priority}, {after}){bound} ORDER BY priority, seq LIMIT {most}"
+        f" AND (priority, seq) > ({priority}, {after}){' AND seq <= :up_to_seq' if bounded else ''}"
+        f" ORDER BY priority, seq LIMIT {most}"
     )

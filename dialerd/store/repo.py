@@ -90,7 +90,7 @@ def bounds(connection: Connection, filters: Filters) -> tuple[int, int]:
     statement = _with_instants(
         text(
             "SELECT min(seq), max(seq), count(*) FROM (SELECT seq FROM sms_repo"
-            f" WHERE {conditions} ORDER BY dateprocessed LIMIT :most) AS some"
+            f" WHERE {conditions} ORDER BY dateprocessed LIMIT :most) AS entries"
         ),
         filters,
     )

@@ -28,8 +28,8 @@ WAITING = text(
     " GROUP BY campaign, state"
 )
 
-#: How good the news is that a node tells of a provider: of several nodes' the worst is shown.
-GOOD_NEWS = ("down", "throttled", "up")
+#: How bad it is what a node tells of a provider, the worst first: of several nodes' news that is shown.
+WORST = ("down", "throttled", "up")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +194,7 @@ def _nodes(connection: Connection) -> tuple[list[NodeStatus], list[Mapping[str, 
 def _merged(news: list[Mapping[str, Any]], providers: Collection[str]) -> dict[str, ProviderStatus]:
     merged = {}
     for name in [*providers, *sorted({name for told in news for name in told} - set(providers))]:
-        told = sorted((of[name] for of in news if name in of), key=lambda one: GOOD_NEWS.index(one["state"]))
+        told = sorted((of[name] for of in news if name in of), key=lambda one: WORST.index(one["state"]))
         if not told:
             merged[name] = ProviderStatus(state="unknown", reason="no daemon that is alive tells of it")
             continue
