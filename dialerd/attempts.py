@@ -21,8 +21,9 @@ TURN = 50
 class Attempts:
     """Runs attempts, at most `most` at a time, and tells how each went.
 
+    `wait_s(message)` is asked at a message's start and returns how much longer it has to wait, in seconds.
     `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
-    tried: after stop(), or when `may_start()` is false at its time. `idle()` is called when nothing is under way.
+    tried: after stop(), or when `may_start(message)` is false at its time. `idle()` is called when nothing is under way.
     """
 
     def __init__(
@@ -30,13 +31,15 @@ class Attempts:
         driver: Driver,
         *,
         most: int,
-        may_start: Callable[[], bool],
+        wait_s: Callable[[Message], float],
+        may_start: Callable[[Message], bool],
         ended: Callable[[Message, Outcome, float], None],
         unstarted: Callable[[Message], None],
         idle: Callable[[], None],
     ) -> None:
         self._driver = driver
         self._most = most
+        self._wait_s = wait_s
         self._may_start = may_start
         self._ended = ended
         self._unstarted = unstarted
@@ -103,8 +106,9 @@ class Attempts:
                 continue
             message, start_at = self._ready.popleft()
             self._call_worker()
-            await self._until(start_at)
-            if self._stopping.is_set() or not self._may_start():
+            await self._pass(start_at - asyncio.get_running_loop().time())
+            await self._pass(self._wait_s(message))
+            if self._stopping.is_set() or not self._may_start(message):
                 self._unstarted(message)
             else:
                 await self._attempt(message)
@@ -112,8 +116,7 @@ class Attempts:
             if done % TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _until(self, start_at: float) -> None:
-        wait_s = start_at - asyncio.get_running_loop().time()
+    async def _pass(self, wait_s: float) -> None:
         if wait_s > 0.001:
             try:
                 async with asyncio.timeout(wait_s):

@@ -66,11 +66,13 @@ class _Parts:
         self.janitor = Janitor(
             self.spool, self.lease, state_dir=daemon.state_dir, campaigns=settings.campaigns, report=self.report
         )
-        self.dialers = {name: self.build_dialer(name) for name in settings.providers}
+        self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
+        #: Those of providers that a reload has changed or taken away, while their last attempts end.
+        self.retiring: set[Dialer] = set()
 
-    def build_dialer(self, name: str) -> Dialer:
-        provider = self.settings.providers[name]
-        campaigns = self.campaigns_of(name)
+    def build_dialer(self, name: str, settings: Settings) -> Dialer:
+        provider = settings.providers[name]
+        campaigns = campaigns_of(name, settings)
         return Dialer(
             name,
             drivers.build(provider, campaigns),
@@ -80,16 +82,14 @@ class _Parts:
             per_second=provider.per_second,
         )
 
-    def campaigns_of(self, provider: str) -> Mapping[str, Campaign]:
-        return {name: c for name, c in self.settings.campaigns.items() if c.provider == provider}
-
     def report(self) -> Mapping[str, Any]:
         return {name: dialer.report() for name, dialer in self.dialers.items()}
 
     async def drain(self) -> None:
         """Let attempts end within drain_s, record them, and leave."""
         drain_s = self.settings.daemon.drain_s
-        await asyncio.gather(*(dialer.drain(drain_s) for dialer in self.dialers.values()))
+        dialers = [*self.dialers.values(), *self.retiring]
+        await asyncio.gather(*(dialer.drain(drain_s) for dialer in dialers))
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 self.spool.hurry()
@@ -99,8 +99,13 @@ class _Parts:
             # Whoever comes next finds our claims and makes them doubts.
             logger.error("drain_incomplete", error=str(error) or "the database did not answer in time")
             self.lease.abandon()
-        for dialer in self.dialers.values():
+        for dialer in dialers:
             await dialer.driver.close()
+
+
+def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
+    """Return the campaigns that send through a provider."""
+    return {name: campaign for name, campaign in settings.campaigns.items() if campaign.provider == provider}
 
 
 @asynccontextmanager
@@ -187,28 +192,35 @@ async def _until_stopped(
         if reload.is_set():
             reload.clear()
             try:
-                fresh = load()
-                _apply(parts, fresh, group)
+                _apply(parts, load(), group)
             except ConfigError as error:
                 logger.error("reload_refused", problems=error.problems)
+            except Refused as error:
+                logger.error("reload_refused", problems=[str(error)])
 
 
 def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     """Go on with a new configuration: providers that changed get a new dialer, the old one drains beside it."""
-    old, parts.settings = parts.settings, fresh
+    old = parts.settings
+    kept = [
+        name
+        for name, provider in old.providers.items()
+        if fresh.providers.get(name) == provider and not _mail_changed(old, fresh, name)
+    ]
+    # Built before anything changes: what cannot be built leaves the old configuration whole.
+    built = {name: parts.build_dialer(name, fresh) for name in fresh.providers if name not in kept}
+    parts.settings = fresh
     if (old.daemon, old.database) != (fresh.daemon, fresh.database):
         logger.warning("reload_needs_restart", tables="[daemon] and [database] are read at the start only")
     parts.scheduler.campaigns = fresh.campaigns
     parts.janitor.campaigns = fresh.campaigns
-    for name in list(parts.dialers):
-        if fresh.providers.get(name) != old.providers.get(name) or _mail_changed(old, fresh, name):
-            group.create_task(_retire(parts.dialers.pop(name), fresh.daemon.drain_s))
-    for name in fresh.providers:
-        if name in parts.dialers:
-            parts.dialers[name].campaigns = parts.campaigns_of(name)
-        else:
-            parts.dialers[name] = parts.build_dialer(name)
-            group.create_task(_kept_up(parts.dialers[name].run))
+    for name in parts.dialers.keys() - kept:
+        group.create_task(_retire(parts, parts.dialers.pop(name), fresh.daemon.drain_s))
+    for name, dialer in parts.dialers.items():
+        dialer.campaigns = campaigns_of(name, fresh)
+    for name, dialer in built.items():
+        parts.dialers[name] = dialer
+        group.create_task(_kept_up(dialer.run))
     parts.spool.waiters = list(parts.dialers.values())
     parts.spool.wake()
     logger.info("reloaded", campaigns=len(fresh.campaigns), providers=len(fresh.providers))
@@ -223,9 +235,11 @@ def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
     return before != after
 
 
-async def _retire(dialer: Dialer, drain_s: float) -> None:
+async def _retire(parts: _Parts, dialer: Dialer, drain_s: float) -> None:
+    parts.retiring.add(dialer)
     await dialer.drain(drain_s)
     await dialer.driver.close()
+    parts.retiring.discard(dialer)
 
 
 async def _kept_up(part: Callable[[], Awaitable[Any]]) -> None:
@@ -244,8 +258,9 @@ async def _move_uploads(parts: _Parts) -> None:
     while True:
         try:
             await bases.move(parts.store, clock=parts.clock, wake=parts.spool.wake)
+            parts.spool.database_answered("uploads")
         except DatabaseGone as error:
-            parts.spool.database_failed(error)
+            parts.spool.database_failed(error, "uploads")
         await asyncio.sleep(RESTART_S)
 
 

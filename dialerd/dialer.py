@@ -29,6 +29,8 @@ logger = log.get(__name__)
 
 #: How long to wait before asking again when the database is away or our lease has run out.
 TROUBLE_S = 0.5
+#: Attempts that were late (a busy machine) do not start in a heap: they keep this part of their distance.
+CATCHING_UP = 0.97
 #: A batch run gives a provider up that failed so many probes.
 MOST_PROBES = 2
 
@@ -63,12 +65,17 @@ class Dialer:
         self._attempts = Attempts(
             driver,
             most=max_in_flight,
-            may_start=lambda: spool.lease.valid and not self.breaker.needs_probe,
+            wait_s=self._wait_s,
+            may_start=lambda message: spool.may_start(message) and not self.breaker.needs_probe,
             ended=self._ended,
             unstarted=self._give_back,
             idle=spool.hurry,
         )
         self._out: Counter[str] = Counter()
+        #: Campaigns that had no permit of their own left when we asked last.
+        self._narrow: set[str] = set()
+        #: When the next attempt may start, of each paced campaign and (None) of the provider.
+        self._next_start: dict[str | None, float] = {}
         self._paused: frozenset[str] = frozenset()
         self._served: dict[str, int] = {}
         self._stir = asyncio.Event()
@@ -157,15 +164,16 @@ class Dialer:
             await self._probe()
             return
         loop = asyncio.get_running_loop()
+        self._work = False
+        self._ask_at = None
         if not self._spool.lease.valid:
             self._ask_at = loop.time() + TROUBLE_S
             return
-        self._work = False
-        self._ask_at = None
         now = self._spool.clock()
         free = self.breaker.allows(loop.time()) - self.in_flight
         terms = self._terms(now, free)
         if not terms:
+            self._spool.database_answered(f"claim for {self.name}")
             return
         order = Order(
             provider=self.name,
@@ -180,10 +188,13 @@ class Dialer:
             up_to_seq=self._up_to_seq,
         )
         try:
-            self._take(await self._spool.claim(order))
+            claimed = await self._spool.claim(order)
         except DatabaseGone as error:
-            self._spool.database_failed(error)
+            self._spool.database_failed(error, f"claim for {self.name}")
             self._ask_at = loop.time() + TROUBLE_S
+        else:
+            self._spool.database_answered(f"claim for {self.name}")
+            self._take(claimed)
 
     def _take(self, claimed: Claimed) -> None:
         by_campaign = Counter(message.campaign for message, _ in claimed.messages)
@@ -212,6 +223,9 @@ class Dialer:
             own = free if campaign.max_in_flight is None else campaign.max_in_flight - self._out[campaign.name]
             if own > 0:
                 terms[campaign.name] = Terms(campaign, min(own, free))
+                self._narrow.discard(campaign.name)
+            else:
+                self._narrow.add(campaign.name)
         return terms
 
     def _open_campaigns(self, now: datetime) -> list[Campaign]:
@@ -226,6 +240,22 @@ class Dialer:
             ]
             self._open = known = (minute, self.campaigns, self._paused, is_open)
         return known[3]
+
+    def _wait_s(self, message: Message) -> float:
+        """Return how long a message whose start has come still keeps its distance, and book its start."""
+        campaign = self.campaigns.get(message.campaign)
+        distances: dict[str | None, float] = {}
+        if campaign is not None and campaign.interval_s:
+            distances[campaign.name] = campaign.interval_s
+        if self._interval_s:
+            distances[None] = self._interval_s * message.parts
+        if not distances:
+            return 0
+        now = asyncio.get_running_loop().time()
+        start = max(now, *(self._next_start.get(name, now) for name in distances))
+        for name, distance_s in distances.items():
+            self._next_start[name] = start + distance_s * CATCHING_UP
+        return start - now
 
     # -- what becomes of attempts --------------------------------------------------------------------------------
 
@@ -264,7 +294,7 @@ class Dialer:
         def released() -> None:
             self._out[message.campaign] -= 1
             self._stir.set()
-            if decided.state is State.QUEUED:
+            if decided.state is State.QUEUED or message.campaign in self._narrow:
                 self._work = True
 
         self._spool.settle(message, self.name, decided, released)

@@ -52,9 +52,9 @@ class Janitor:
                     logger.error("lease_lost", incarnation=self._lease.incarnation)
                     await self._lease.begin()
                 await self._watch_others()
-                self._spool.database_answered()
+                self._spool.database_answered("beat")
             except DatabaseGone as error:
-                self._spool.database_failed(error)
+                self._spool.database_failed(error, "beat")
                 # While we could not look, nobody's heartbeat proves anything.
                 self._seen.clear()
             await asyncio.sleep(self._lease.lease_s / BEATS_PER_LEASE)
@@ -120,8 +120,9 @@ class Janitor:
         while True:
             try:
                 await self.expire(self._spool.clock())
+                self._spool.database_answered("expire")
             except DatabaseGone as error:
-                self._spool.database_failed(error)
+                self._spool.database_failed(error, "expire")
             await asyncio.sleep(EXPIRE_EVERY_S)
 
     async def expire(self, now: datetime) -> int:

@@ -42,7 +42,7 @@ class Scheduler:
                 await self.promote(self._clock())
                 return
             except DatabaseGone as error:
-                self._spool.database_failed(error)
+                self._spool.database_failed(error, "promote")
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
@@ -59,7 +59,7 @@ class Scheduler:
             hit("promote.begin")
             moved = await store.transact(promote, until=end_of_minute(now), now=now, zones=zones, most=most)
             hit("promote.committed")
-            self._spool.database_answered()
+            self._spool.database_answered("promote")
             count = sum(moved.values())
             total += count
             if count:

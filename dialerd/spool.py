@@ -12,7 +12,7 @@ from dialerd import log
 from dialerd.failpoint import hit
 from dialerd.lease import Lease
 from dialerd.model.errors import DatabaseGone
-from dialerd.model.message import Message
+from dialerd.model.message import Message, State
 from dialerd.model.retry import Verdict
 from dialerd.store import Store
 from dialerd.store.claim import Claimed, Order, claim
@@ -51,9 +51,18 @@ class Waiter(Protocol):
         """Take a look's result; called in the event loop, must not wait."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hold:
+    """One claim of one message: by which incarnation, and when."""
+
+    incarnation: str
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     settlement: Settlement
+    hold: _Hold
     settled: Callable[[], None]
 
 
@@ -66,17 +75,17 @@ class Spool:
         self.clock = clock
         self.waiters: list[Waiter] = []
         self.database_error: str | None = None
+        self._failing: set[str] = set()
         self.looked = asyncio.Event()
         self._wake = asyncio.Event()
         self._pending: list[_Pending] = []
         self._pending_added = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._settled_all = asyncio.Event()
-        self._settled_all.set()
-        #: The incarnation under which each message that we hold was claimed.
-        self._held: dict[int, str] = {}
+        #: The claim by which we hold each message.
+        self._held: dict[int, _Hold] = {}
+        self._asking = 0
         self._claiming = 0
-        self._claimed = asyncio.Event()
+        self._changed = asyncio.Event()
         self._strays = False
         self._strays_lock = asyncio.Lock()
 
@@ -87,14 +96,14 @@ class Spool:
         self._wake.set()
 
     async def watch(self) -> None:
-        """Tell the waiters what is queued, now and then and when woken; queue what has ripened. Runs until cancelled."""
+        """Tell the waiters what is queued, now and then and when woken; queue what is ripe. Runs until cancelled."""
         while True:
             self._wake.clear()
             wait_s = LOOK_S
             try:
                 wait_s = await self._look()
             except DatabaseGone as error:
-                self.database_failed(error)
+                self.database_failed(error, "look")
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -110,7 +119,7 @@ class Spool:
         for waiter in self.waiters:
             waiter.notice(notice)
         self.looked.set()
-        self.database_answered()
+        self.database_answered("look")
         return LOOK_S if ripe_at is None else min(LOOK_S, (ripe_at - now).total_seconds())
 
     async def ripen(self, now: datetime) -> None:
@@ -122,8 +131,21 @@ class Spool:
 
     async def claim(self, order: Order) -> Claimed:
         """Take the next messages for this incarnation. Raises DatabaseGone, and nothing is held then."""
-        if self._strays:
-            await self._return_strays()
+        self._asking += 1
+        try:
+            if self._strays:
+                await self._return_strays()
+            claimed = await self._claim(order)
+            hold = _Hold(order.incarnation, order.now)
+            for message, _ in claimed.messages:
+                self._held[message.seq] = hold
+            return claimed
+        finally:
+            self._asking -= 1
+            self._changed.set()
+
+    async def _claim(self, order: Order) -> Claimed:
+        hit("claim.begin")
         self._claiming += 1
         try:
             claimed = await self.store.transact(claim, order)
@@ -133,23 +155,29 @@ class Spool:
             raise
         finally:
             self._claiming -= 1
-            self._claimed.set()
+            self._changed.set()
         hit("claim.committed")
-        for message, _ in claimed.messages:
-            self._held[message.seq] = order.incarnation
-        self.database_answered()
         return claimed
+
+    def may_start(self, message: Message) -> bool:
+        """Tell whether a claimed message may still be tried: the lease under which it was claimed has not run out."""
+        return self.lease.valid and self._held[message.seq].incarnation == self.lease.incarnation
 
     async def _return_strays(self) -> None:
         async with self._strays_lock:
             while self._strays and self._claiming:
-                self._claimed.clear()
-                await self._claimed.wait()
+                self._changed.clear()
+                await self._changed.wait()
             if self._strays:
-                known = list(self._held)
-                returned = await self.store.transact(
-                    give_back, incarnation=self.lease.incarnation, except_seqs=known
-                )
+                # What is on its way back anyway may have got there, and been claimed anew by what got lost.
+                returning = {
+                    item.settlement.seq
+                    for item in self._pending
+                    if item.settlement.verdict.state is State.QUEUED
+                    and self._held.get(item.settlement.seq) is item.hold
+                }
+                known = [seq for seq in self._held if seq not in returning]
+                returned = await self.store.transact(give_back, incarnation=self.lease.incarnation, except_seqs=known)
                 self._strays = False
                 if returned:
                     logger.warning("claims_returned", count=returned)
@@ -158,15 +186,16 @@ class Spool:
 
     def settle(self, message: Message, provider: str, verdict: Verdict, settled: Callable[[], None]) -> None:
         """Have a verdict recorded; `settled` is called once it is committed."""
+        hold = self._held[message.seq]
         settlement = Settlement(
             seq=message.seq,
             attempt=message.attempt,
-            incarnation=self._held[message.seq],
+            incarnation=hold.incarnation,
+            claimed_at=hold.claimed_at,
             provider=provider,
             verdict=verdict,
         )
-        self._pending.append(_Pending(settlement, settled))
-        self._settled_all.clear()
+        self._pending.append(_Pending(settlement, hold, settled))
         self._pending_added.set()
         if len(self._pending) >= MOST_SETTLED:
             self._hurry.set()
@@ -191,7 +220,7 @@ class Spool:
             try:
                 await self._record(batch)
             except DatabaseGone as error:
-                self.database_failed(error)
+                self.database_failed(error, "settle")
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 continue
@@ -207,29 +236,36 @@ class Spool:
         del self._pending[: len(batch)]
         if not self._pending:
             self._pending_added.clear()
-            self._settled_all.set()
         for item in batch:
-            self._held.pop(item.settlement.seq, None)
+            # After an answer that got lost, what was given back may have been claimed anew in the meantime.
+            if self._held.get(item.settlement.seq) is item.hold:
+                del self._held[item.settlement.seq]
             item.settled()
-        self.database_answered()
+        self._changed.set()
+        self.database_answered("settle")
 
     async def all_settled(self) -> None:
-        """Wait until nothing is left to record."""
-        await self._settled_all.wait()
+        """Wait until no claim is under way and the outcome of all that was claimed is recorded."""
+        while self._asking or self._held:
+            self._changed.clear()
+            await self._changed.wait()
 
     # -- the database's health ---------------------------------------------------------------------------------
 
-    def database_failed(self, error: DatabaseGone) -> None:
-        """Say once that the database is away."""
-        if self.database_error is None:
+    def database_failed(self, error: DatabaseGone, what: str) -> None:
+        """Say once that the database is away. Where some things fail and others do not (a full disk), that is away."""
+        if not self._failing:
             logger.error("database_gone", error=str(error))
+        self._failing.add(what)
         self.database_error = str(error)
 
-    def database_answered(self) -> None:
-        """Say once that it is back."""
-        if self.database_error is not None:
-            logger.warning("database_back")
-            self.database_error = None
+    def database_answered(self, what: str) -> None:
+        """Say once that it is back: when the last of what had failed went through."""
+        if what in self._failing:
+            self._failing.discard(what)
+            if not self._failing:
+                logger.warning("database_back")
+                self.database_error = None
 
 
 def _read_notice(connection: Connection) -> tuple[datetime | None, Notice]:

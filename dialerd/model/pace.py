@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["HORIZON_S", "Gate", "plan", "room"]
+__all__ = ["HORIZON_S", "MOST_PARTS", "Gate", "plan", "room"]
 
 #: A claim takes only what may start within this many seconds (contract.md, section 1, Rules).
 HORIZON_S = 0.2
@@ -24,9 +24,12 @@ class Gate:
     interval_s: float
     next_at: float
 
-    def opened(self, now: float) -> "Gate":
-        """Return the gate as of now: unused time is not saved up, and a clock that was set back does not block it."""
-        latest = now + HORIZON_S + self.interval_s * MOST_PARTS
+    def opened(self, now: float, *, most_cost: int) -> "Gate":
+        """Return the gate as of now: unused time is not saved up, and a clock that was set back does not block it.
+
+        No message costs more than `most_cost`, so what lies further ahead was booked by another clock, or pace.
+        """
+        latest = now + HORIZON_S + self.interval_s * most_cost
         return Gate(self.interval_s, now if self.next_at > latest else max(self.next_at, now))
 
 

@@ -46,7 +46,7 @@ def verdict(
     """Return what becomes of a message after this outcome of its attempt number `attempt`."""
     match outcome:
         case Sent(provider_id):
-            return Verdict(status=Status.SENT, provider_id=provider_id)
+            return Verdict(status=Status.SENT, provider_id=None if provider_id is None else _storable(provider_id))
         case Failed(error):
             return Verdict(status=Status.FAILED, error=_short(error))
         case Deferred(error, retry_after_s):
@@ -66,5 +66,10 @@ def _again(error: str, attempt: int, policy: RetryPolicy, now: datetime, wait_s:
 
 
 def _short(error: str) -> str:
-    # PostgreSQL's text cannot hold NUL, and a provider's error page belongs into no column.
-    return error.replace("\0", "").strip()[:LONGEST_ERROR]
+    # A provider's error page belongs into no column.
+    return _storable(error).strip()[:LONGEST_ERROR]
+
+
+def _storable(text: str) -> str:
+    # What a provider's JSON may hold and a database cannot: NUL, and halves of a character ("\ud83d").
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

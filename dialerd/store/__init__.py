@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection
 
+from dialerd.failpoint import hit
 from dialerd.model.errors import DatabaseGone
 from dialerd.store.engine import open_engine
 
@@ -80,7 +81,9 @@ class Store:
         for run in range(1, MOST_RUNS + 1):
             try:
                 with translated_errors(), self._writer_turn(), self._engine.begin() as connection:
-                    return function(connection, *args, **kwargs)
+                    result = function(connection, *args, **kwargs)
+                    hit(f"{getattr(function, '__name__', 'transaction')}.written")
+                    return result
             except _RunAgain as error:
                 if run == MOST_RUNS:
                     raise DatabaseGone(f"gave up after {run} deadlocks: {error}") from error

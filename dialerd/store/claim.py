@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 from dialerd.examine import ZONE_NOT_ASKED, Examined
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
-from dialerd.model.message import Message, Status
+from dialerd.model.message import Channel, Message, Status
 from dialerd.model.pace import HORIZON_S, Gate, plan, room
 from dialerd.model.turns import share
 from dialerd.store.arrays import any_of, bind_list
@@ -64,8 +64,8 @@ class Order:
 class Claimed:
     """What a claim took: each message with the seconds from now at which it may start.
 
-    `more`: permits or the size of a batch ended it. `free_in_s`: pace ended it, and lets go on then. `ended` counts
-    by status what went to sms_repo without an attempt.
+    `more`: permits or the size of a batch ended it for a campaign. `free_in_s`: pace ended it for another (or for all),
+    and lets the first go on then. `ended` counts by status what went to sms_repo without an attempt.
     """
 
     messages: list[tuple[Message, float]] = field(default_factory=list)
@@ -91,21 +91,24 @@ class _Claim:
         self.picked: list[tuple[Row[Any], Examined]] = []
         self.endings: list[Ending] = []
         self.touched: list[tuple[int, Examined]] = []
+        #: Campaigns with messages that were picked and must wait for their pace.
+        self.put_back: set[str] = set()
 
     def run(self) -> Claimed:
         waiting = self._waiting()
         if not waiting:
             return Claimed()
         quota = self._open_gates(waiting)
-        waiting = [lane for lane in waiting if self.permits[lane.campaign] > 0]
-        rounds = 0
-        while waiting and len(self.picked) < quota and rounds < MOST_ROUNDS:
-            waiting = self._round(waiting, quota - len(self.picked))
-            rounds += 1
+        for _ in range(MOST_ROUNDS):
+            going = [lane for lane in waiting if lane.priority is not None and self.permits[lane.campaign] > 0]
+            if not going or len(self.picked) >= quota:
+                break
+            self._round(going, quota - len(self.picked))
         self._leave_out_blacklisted()
         messages = self._take()
         self._write_touched_and_endings()
-        result = Claimed(messages, more=bool(waiting), free_in_s=self._free_in_s())
+        result = Claimed(messages)
+        result.more, result.free_in_s = self._left(waiting)
         for ending in self.endings:
             result.ended[ending.status] = result.ended.get(ending.status, 0) + 1
         return result
@@ -134,24 +137,21 @@ class _Claim:
         self.permits = {
             name: room(self.campaign_gates.get(name), self.now_s, self.order.terms[name].permits) for name in names
         }
-        # Those that pace, not permits, keeps from starting more.
-        self.paced = [
-            gate for name, gate in self.campaign_gates.items() if self.permits[name] < self.order.terms[name].permits
-        ]
-        most = min(self.order.permits, BATCH)
-        quota = room(self.provider_gate, self.now_s, most)
-        if self.provider_gate is not None and quota < most:
-            self.paced.append(self.provider_gate)
-        return quota
+        return room(self.provider_gate, self.now_s, min(self.order.permits, BATCH))
 
-    def _free_in_s(self) -> float | None:
-        """Return when to ask again: half a horizon before a gate opens, so that the pace never waits for us."""
-        if not self.paced:
-            return None
-        return max(min(gate.next_at for gate in self.paced) - self.now_s - HORIZON_S / 2, HORIZON_S / 8)
+    def _left(self, waiting: list[Lane]) -> tuple[bool, float | None]:
+        """Return whether something may be left that pace would let start, and in how many seconds the rest may go on.
 
-    def _round(self, waiting: list[Lane], quota: int) -> list[Lane]:
-        """Take each campaign's share of the best priority; return the lanes in which something may be left."""
+        That is half a horizon before the first gate opens, so that the pace never waits for us.
+        """
+        left = self.put_back | {lane.campaign for lane in waiting if lane.priority is not None}
+        gates_of = [[gate for gate in (self.provider_gate, self.campaign_gates.get(name)) if gate] for name in left]
+        opens = [max((gate.next_at for gate in gates), default=self.now_s) for gates in gates_of]
+        shut = [at for at in opens if at > self.now_s + HORIZON_S]
+        return len(shut) < len(opens), min(shut) - self.now_s - HORIZON_S / 2 if shut else None
+
+    def _round(self, waiting: list[Lane], quota: int) -> None:
+        """Take each campaign's share of the best priority, and move its lanes on; an empty one has no priority."""
         best = min(lane.priority for lane in waiting if lane.priority is not None)
         level: dict[str, list[Lane]] = {}
         for lane in waiting:
@@ -165,7 +165,6 @@ class _Claim:
             by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
         for some in by_campaign.values():
             self._take_share(some, best)
-        return [lane for lane in waiting if lane.priority is not None and self.permits[lane.campaign] > 0]
 
     def _take_share(self, some: list[tuple[Lane, int, Sequence[Row[Any]]]], best: int) -> None:
         """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on."""
@@ -186,13 +185,17 @@ class _Claim:
     def _judge(self, row: Row[Any]) -> None:
         campaign = self.order.terms[row.campaign].campaign
         if campaign.expires_s is not None and row.due_since is not None:
-            if row.due_since + timedelta(seconds=campaign.expires_s) < self.order.now:
+            if (self.order.now - row.due_since).total_seconds() > campaign.expires_s:
                 self.endings.append(Ending(row.seq, Status.EXPIRED, f"waited longer than {campaign.expires_s:g} s"))
                 return
+        details = row.details if isinstance(row.details, dict) else None
+        if details is not row.details and campaign.channel is Channel.EMAIL:
+            self.endings.append(Ending(row.seq, Status.FAILED, "details are no JSON object, or too large to read"))
+            return
         examined = Examined(row.address, row.zone, row.parts or 1)
         if row.address is None or (campaign.recipient_hours and row.zone == ZONE_NOT_ASKED):
             try:
-                examined = self.order.examine(campaign, row.destination, row.data, row.details)
+                examined = self.order.examine(campaign, row.destination, row.data, details)
             except Refused as refused:
                 self.endings.append(Ending(row.seq, Status.FAILED, str(refused)))
                 return
@@ -227,6 +230,7 @@ class _Claim:
             now=self.now_s,
         )
         taken = [(*pick, start) for pick, start in zip(self.picked, starts, strict=True) if start is not None]
+        self.put_back = {row.campaign for (row, _), start in zip(self.picked, starts, strict=True) if start is None}
         if not taken:
             return []
         book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=self.campaign_gates)

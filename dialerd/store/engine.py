@@ -1,5 +1,6 @@
 """Opens the database: the settings that make SQLite and PostgreSQL keep what they promise."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         max_overflow=4,
         # Parameters are texts and numbers of people: they belong into no error message.
         hide_parameters=True,
+        json_deserializer=_forgiving_json,
         connect_args={"timeout": BUSY_S, "check_same_thread": False},
     )
 
@@ -65,6 +67,14 @@ def _forgiving_text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
+def _forgiving_json(text: str | bytes) -> Any:
+    """Read JSON; what is nested too deeply or holds too long a number for Python comes back as text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text if isinstance(text, str) else _forgiving_text(text)
+
+
 def _postgresql(url: URL, pool_size: int) -> Engine:
     engine = create_engine(
         url,
@@ -75,6 +85,7 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
+        json_deserializer=_forgiving_json,
         # No prepared statements: their generic plans are made for the spool of five minutes ago, and pgbouncer's
         # transaction mode does not know them.
         connect_args={"connect_timeout": 5, "application_name": "dialerd", "prepare_threshold": None},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from dialerd.model.pace import Gate
+from dialerd.model.pace import MOST_PARTS, Gate
 from dialerd.store.arrays import bind_rows, rows_of
 
 __all__ = ["book", "gates"]
@@ -33,7 +33,10 @@ def gates(
         )
         booked = _locked(connection, sorted(intervals))
     now = _clock(connection)
-    opened = {key: Gate(interval_s, booked[key]).opened(now) for key, interval_s in intervals.items()}
+    opened = {
+        (kind, name): Gate(interval_s, booked[kind, name]).opened(now, most_cost=MOST_PARTS if kind == "provider" else 1)
+        for (kind, name), interval_s in intervals.items()
+    }
     of_provider = opened.pop(("provider", provider[0]), None)
     return now, of_provider, {name: gate for (_, name), gate in opened.items()}
 

@@ -17,6 +17,9 @@ __all__ = ["Ending", "Settlement", "finish_waiting", "give_back", "settle"]
 #: An attempt may be settled by the incarnation that made it: while it is under way, or as its late outcome.
 OWN_ATTEMPT = "s.incarnation = o.incarnation AND s.attempts = o.attempt AND s.state IN ('sending', 'in_doubt')"
 
+#: What was given back did not count, so the next claim makes an attempt of the same number: at another time.
+SAME_CLAIM = "(o.claimed_at IS NULL OR s.claimed_at = o.claimed_at)"
+
 #: What the claim has locked, or an operator names: nobody is sending it.
 NOT_SENDING = "s.state <> 'sending'"
 
@@ -25,11 +28,15 @@ KEPT = "id, campaign, destination, data, priority, base, calldate, agent, source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """The verdict on one attempt, made by `incarnation`, of the message that stands at `seq`."""
+    """The verdict on one attempt, made by `incarnation`, of the message that stands at `seq`.
+
+    `claimed_at` tells apart claims of the same attempt; None: whichever.
+    """
 
     seq: int
     attempt: int
     incarnation: str
+    claimed_at: datetime | None = None
     provider: str | None
     verdict: Verdict
 
@@ -91,8 +98,10 @@ def _move(
         "provider_id": "text",
         "error": "text",
     }
+    # An attempt that comes twice ends once, with its first outcome: SQLite's INSERT would take it twice.
+    once = list({row[:3]: row for row in reversed(rows)}.values())[::-1]
     outcomes = rows_of(connection, "o", **columns)
-    bound = bind_rows(connection, "o", tuple(columns), rows)
+    bound = bind_rows(connection, "o", tuple(columns), once)
     kept = ", ".join(f"s.{name}" for name in KEPT.split(", "))
     target = f"INSERT INTO sms_repo ({KEPT}, provider, status, provider_id, error, dateprocessed)"
     dated = bindparam("now", now, type_=Instant)
@@ -118,6 +127,7 @@ def _keep(connection: Connection, settlements: Sequence[Settlement]) -> int:
             item.seq,
             item.attempt,
             item.incarnation,
+            None if item.claimed_at is None else as_bound(item.claimed_at),
             item.verdict.state,
             None if item.verdict.due_at is None else as_bound(item.verdict.due_at),
             item.verdict.error,
@@ -129,6 +139,7 @@ def _keep(connection: Connection, settlements: Sequence[Settlement]) -> int:
         "seq": "bigint",
         "attempt": "int",
         "incarnation": "text",
+        "claimed_at": "timestamptz",
         "state": "text",
         "due_at": "timestamptz",
         "error": "text",
@@ -140,7 +151,7 @@ def _keep(connection: Connection, settlements: Sequence[Settlement]) -> int:
         " last_error = coalesce(o.error, s.last_error), attempts = s.attempts - 1 + o.spent,"
         " incarnation = CASE WHEN o.state = 'in_doubt' THEN s.incarnation END,"
         " node = CASE WHEN o.state = 'in_doubt' THEN s.node END"
-        f" FROM {rows_of(connection, 'o', **columns)} WHERE s.seq = o.seq AND {OWN_ATTEMPT}"
+        f" FROM {rows_of(connection, 'o', **columns)} WHERE s.seq = o.seq AND {OWN_ATTEMPT} AND {SAME_CLAIM}"
     )
     return connection.execute(text(statement), bind_rows(connection, "o", tuple(columns), rows)).rowcount
 

@@ -1,0 +1,221 @@
+"""`dialerd blacklist`: who must not be written to."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dialerd import bases
+from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.output import iso, print_json, print_table, progress
+from dialerd.model.errors import Refused
+from dialerd.model.message import Channel
+from dialerd.settings import Settings
+from dialerd.store import Store
+from dialerd.store.blacklist import Entry, add, entries, remove
+
+__all__ = ["blacklist"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Entries read and shown at a time; tables of people begin anew after so many.
+PAGE = 1000
+
+
+def scope_options(command: F) -> F:
+    """Take `--channel` and `--campaign`."""
+    command = click.option("--campaign", metavar="NAME", help="Only this campaign.  [default: all]")(command)
+    return click.option(
+        "--channel",
+        type=click.Choice(Channel, case_sensitive=False),
+        help="What the value is.  [default: email if it has an @]",
+    )(command)
+
+
+@click.group()
+@config_option
+def blacklist() -> None:
+    """Say who must not be written to.
+
+    Numbers and addresses are kept in canonical form: an entry for 098344484 stops messages to +598 98 344 484 as well.
+    """
+
+
+@blacklist.command("add")
+@examples(
+    "dialerd blacklist add 098344484 --reason STOP",
+    "dialerd blacklist add ana@example.com --campaign News --expires 2026-12-31",
+)
+@click.argument("value")
+@scope_options
+@click.option("--reason", metavar="R", help="Why, for those who look later.")
+@click.option("--expires", metavar="WHEN", help="YYYY-MM-DD (to its end), YYYY-MM-DD HH:MM:SS or an ISO 8601 instant.")
+@pass_frame
+async def add_entry(
+    frame: Frame, value: str, channel: Channel | None, campaign: str | None, reason: str | None, expires: str | None
+) -> None:
+    """Stop messages to a number or an e-mail address.
+
+    One that stands there already gets the new reason and expiry. WHEN is on the campaign's clocks, or UTC for all.
+    """
+    settings = frame.settings
+    channel, values = bases.blacklist_values(settings, value, channel=channel, campaign=campaign)
+    until = _expiry(settings, campaign, expires)
+    some = [Entry(channel=channel, value=one, campaign=campaign, reason=reason, expires=until) for one in values]
+    async with frame.open_store() as store:
+        await store.transact(add, some, now=datetime.now(UTC))
+    for one in values:
+        click.echo(f"{one} is blacklisted for {_scope(campaign)}.")
+
+
+@blacklist.command("remove")
+@examples("dialerd blacklist remove 098344484")
+@click.argument("value")
+@scope_options
+@pass_frame
+async def remove_entry(frame: Frame, value: str, channel: Channel | None, campaign: str | None) -> None:
+    """Let messages to a number or an e-mail address go again.
+
+    Without --campaign the entry for all campaigns is removed; those for single ones stay.
+    """
+    values = {value.strip()}
+    refused: Refused | None = None
+    try:
+        channel, canonical = bases.blacklist_values(frame.settings, value, channel=channel, campaign=campaign)
+        values.update(canonical)
+    except Refused as error:
+        # An entry may be older than the configuration; as it is listed it can always be removed.
+        refused = error
+        channel = channel or (Channel.EMAIL if "@" in value else Channel.SMS)
+    async with frame.open_store() as store:
+        removed = [one for one in sorted(values) if await store.transact(remove, channel, one, campaign=campaign)]
+    if not removed:
+        raise refused or Refused(f"{value} is not blacklisted for {_scope(campaign)}")
+    for one in removed:
+        click.echo(f"{one} is no longer blacklisted for {_scope(campaign)}.")
+
+
+@blacklist.command("list")
+@examples("dialerd blacklist list --channel email")
+@scope_options
+@json_option
+@pass_frame
+async def list_entries(frame: Frame, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
+    """Show the entries in the order in which they came."""
+    show = _JsonPages() if as_json else _TablePages()
+    async with frame.open_store() as store:
+        async for page in _pages(store, channel, campaign):
+            show.page(page)
+    show.end()
+
+
+@blacklist.command("export")
+@examples("dialerd blacklist export > blacklist.csv")
+@scope_options
+@pass_frame
+async def export_entries(frame: Frame, channel: Channel | None, campaign: str | None) -> None:
+    """Print the entries as `import` reads them: value;campaign;reason;expires."""
+    async with frame.open_store() as store:
+        async for page in _pages(store, channel, campaign):
+            click.echo("\n".join(bases.blacklist_line(frame.settings, entry) for entry in page))
+
+
+@blacklist.command("import")
+@examples("dialerd blacklist import blacklist.csv")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@scope_options
+@json_option
+@pass_frame
+async def import_entries(
+    frame: Frame, file: Path, channel: Channel | None, campaign: str | None, as_json: bool
+) -> None:
+    """Add a file's entries: a value or value;campaign;reason;expires a line.
+
+    --campaign stands where a line names none. Bad lines are left out and shown with the reason. The same file may be
+    imported again.
+    """
+    async with frame.open_store() as store:
+        with progress("reading") as show:
+            imported = await bases.load_blacklist(
+                store, frame.settings, file,
+                channel=channel, campaign=campaign, now=datetime.now(UTC), on_progress=show,
+            )  # fmt: skip
+    if as_json:
+        errors = [{"line": bad.line, "reason": bad.reason, "text": bad.text} for bad in imported.errors]
+        print_json({"added": imported.added, "rejected": imported.rejected, "errors": errors})
+    else:
+        click.echo(f"{imported.added:,} added, {imported.rejected:,} rejected.")
+        for bad in imported.errors:
+            shown = "".join(letter if letter.isprintable() else " " for letter in bad.text)
+            click.echo(f"  line {bad.line}: {bad.reason}: {shown}")
+        if imported.rejected > len(imported.errors):
+            click.echo(f"  … and {imported.rejected - len(imported.errors):,} more")
+    if not imported.added:
+        raise Refused(f"{file}: nothing was added, {imported.rejected:,} lines were rejected")
+
+
+async def _pages(store: Store, channel: Channel | None, campaign: str | None) -> AsyncIterator[list[Entry]]:
+    """Yield the entries of a scope, page by page; read by key, so that nobody waits for us."""
+    after = 0
+    while page := await _page(store, after):
+        after = page[-1][0]
+        wanted = [entry for _, entry in page if channel in (None, entry.channel) and campaign in (None, entry.campaign)]
+        if wanted:
+            yield wanted
+
+
+async def _page(store: Store, after: int) -> list[tuple[int, Entry]]:
+    return await store.read(lambda connection: list(entries(connection, after=after, most=PAGE)))
+
+
+class _TablePages:
+    """Tables, for people."""
+
+    def page(self, some: list[Entry]) -> None:
+        print_table(
+            ["channel", "value", "campaign", "reason", "expires"],
+            [(entry.channel, entry.value, entry.campaign, entry.reason, iso(entry.expires)) for entry in some],
+            whole=["value"],
+        )
+
+    def end(self) -> None:
+        """Nothing is left to say."""
+
+
+class _JsonPages:
+    """One JSON array, written as it comes."""
+
+    def __init__(self) -> None:
+        self._before = "[\n"
+
+    def page(self, some: list[Entry]) -> None:
+        for entry in some:
+            shown = {
+                "channel": entry.channel,
+                "value": entry.value,
+                "campaign": entry.campaign,
+                "reason": entry.reason,
+                "created": iso(entry.created),
+                "expires": iso(entry.expires),
+            }
+            click.echo(f"{self._before}  {json.dumps(shown, ensure_ascii=False)}", nl=False)
+            self._before = ",\n"
+
+    def end(self) -> None:
+        click.echo("[]" if self._before == "[\n" else "\n]")
+
+
+def _expiry(settings: Settings, campaign: str | None, written: str | None) -> datetime | None:
+    if written is None:
+        return None
+    try:
+        return bases.parse_expiry(written, settings.campaigns[campaign].zone if campaign else UTC)
+    except ValueError as error:
+        raise Refused(f"--expires: {error}") from error
+
+
+def _scope(campaign: str | None) -> str:
+    return f"campaign {campaign}" if campaign else "all campaigns"

@@ -1,0 +1,35 @@
+"""How a command ends that did not end well: one clear line on stderr, and the exit status."""
+
+import errno
+
+import click
+
+from dialerd.model.errors import ConfigError, DialerdError
+
+__all__ = ["INTERRUPTED", "status_of"]
+
+#: What shells report of a program that Ctrl-C ended: 128 + SIGINT.
+INTERRUPTED = 130
+
+
+def status_of(error: BaseException) -> int | None:
+    """Tell the operator about `error` and return the exit status; None for what is not ours to explain."""
+    match error:
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case ConfigError():
+            _say(*error.problems)
+        case DialerdError():
+            _say(str(error))
+        # A closed pipe is no news; click ends quietly then. One without a file's name is a bug: let it be seen.
+        case OSError(filename=str(name), strerror=str(reason)) if error.errno != errno.EPIPE:
+            _say(f"{name}: {reason}")
+            return 1
+        case _:
+            return None
+    return error.exit_status
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(f"dialerd: {line}", err=True)

@@ -1,0 +1,91 @@
+"""What the commands stand in: the configuration, the database, the event loop.
+
+A command is written as
+
+    @click.command()
+    @examples("dialerd greet Ana")
+    @click.argument("name")
+    @json_option
+    @pass_frame
+    async def greet(frame: Frame, name: str, as_json: bool) -> None:
+        async with frame.open_store() as store:
+            …
+
+`pass_frame` brings `--config` along and runs coroutines. Whatever DialerdError a command raises ends as one line on
+stderr and its exit status (endings.py).
+"""
+
+import inspect
+from asyncio import Runner
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dialerd import log
+from dialerd.cli.options import config_dir, config_option, examples, json_option
+from dialerd.model.errors import Refused
+from dialerd.settings import Settings, load
+from dialerd.store import Store
+from dialerd.store.migrate import at_head, migrate
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # not on every platform
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+__all__ = ["Frame", "config_option", "examples", "json_option", "pass_frame", "run_async"]
+
+T = TypeVar("T")
+
+
+class Frame:
+    """The configuration of one call of the command line, read when first asked for."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises ConfigError with every problem of every file."""
+        return self.load()
+
+    def load(self, node: str | None = None) -> Settings:
+        """Read the configuration (again), for a node of another name if one is given."""
+        return load(self.config, node=node)
+
+    @asynccontextmanager
+    async def open_store(self) -> AsyncIterator[Store]:
+        """Open the database, at this version's tables, and close it after."""
+        database = self.settings.database
+        store = Store(database.url)
+        try:
+            # Asked first: a command that only reads must not wait for somebody's writing.
+            if not await store.read(at_head):
+                if not database.migrate:
+                    raise Refused("the database does not stand at this version: run `dialerd migrate`")
+                await store.transact(migrate)
+            yield store
+        finally:
+            store.close()
+
+
+def pass_frame(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command its Frame as first argument, take `--config`, and run it in an event loop if it is async."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        log.configure("warning")
+        result = command(Frame(config_dir(click.get_current_context())), *args, **kwargs)
+        return run_async(result) if inspect.iscoroutine(result) else result
+
+    return config_option(run)
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; Ctrl-C cancels it and is raised again."""
+    with Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(coroutine)

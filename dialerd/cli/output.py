@@ -1,0 +1,141 @@
+"""What the commands print: tables for people, plain columns for pipes, JSON for programs, progress on a terminal.
+
+Results go to stdout; progress goes to stderr, and only to a terminal.
+"""
+
+import json
+import sys
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from itertools import accumulate
+from typing import Any, Protocol
+
+import click
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Show", "iso", "local", "print_json", "print_table", "progress"]
+
+#: Between two columns of a plain table.
+GAP = "  "
+
+#: A column of text may be cut down to this on a terminal.
+SHORTEST = 10
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; instants as ISO 8601 in UTC."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None, whole: Collection[str] = ()
+) -> None:
+    """Print a table: fitted to the terminal, or plain and complete where stdout is a pipe or a file.
+
+    Numbers stand at the right, None is an empty cell. On a terminal long cells are cut, but for the columns in `whole`;
+    columns that do not fit beside those before them are left out, and said to be.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [any(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells, right, title, whole)
+    else:
+        _print_plain(columns, cells, right, title)
+
+
+class Show(Protocol):
+    """Shows how far something has come."""
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Show that `done` is done, of `total` if that is known."""
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Show]:
+    """Show a progress bar on a terminal while the block runs; the block calls what it gets with how far it has come."""
+    if not sys.stderr.isatty():
+        yield _show_nothing
+        return
+    bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*bar, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=None)
+        yield lambda done, total=None: shown.update(task, completed=done, total=total)
+
+
+def _show_nothing(done: int, total: int | None = None) -> None:
+    """A pipe is told nothing."""
+
+
+def iso(instant: datetime | None) -> str | None:
+    """Return an instant as ISO 8601 in UTC, with Z."""
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+
+
+def local(instant: datetime | None, zone: tzinfo) -> str | None:
+    """Return what a clock of the zone shows at an instant, to the second."""
+    return None if instant is None else f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _cell(value: Any) -> str:
+    """Return a value on one line, without characters that would act on a terminal."""
+    if value is None:
+        return ""
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.1f}" if isinstance(value, float) else str(value)
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _print_plain(columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str | None) -> None:
+    if title:
+        click.echo(title)
+    lines = [list(columns), *cells]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        padded = [
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(line, widths, right, strict=True)
+        ]
+        click.echo(GAP.join(padded).rstrip())
+
+
+def _print_rich(
+    columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str | None, whole: Collection[str]
+) -> None:
+    console = Console()
+    natural = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    fixed = [name in whole or at_right for name, at_right in zip(columns, right, strict=True)]
+    widths = _fitted(natural, fixed, console.width)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
+    for name, width, at_right in zip(columns, widths, right, strict=False):
+        justify: JustifyMethod = "right" if at_right else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, width=width)
+    for row in cells:
+        # As Text: what a campaign is called is no markup.
+        table.add_row(*(Text(cell) for cell in row[: len(widths)]))
+    console.print(table)
+    if len(widths) < len(columns):
+        console.print(f"(no room for {', '.join(columns[len(widths) :])})", style="dim", highlight=False)
+
+
+def _fitted(natural: list[int], fixed: list[bool], room: int) -> list[int]:
+    """Return the widths of the columns that fit: of those not fixed, the widest are cut first, down to SHORTEST."""
+    least = [width if is_fixed else min(width, SHORTEST) for width, is_fixed in zip(natural, fixed, strict=True)]
+    shown = max(1, bisect_right(list(accumulate(width + len(GAP) for width in least)), room))
+    widths = natural[:shown]
+    while sum(widths) + len(GAP) * shown > room:
+        widest = max(range(shown), key=lambda index: widths[index] - least[index])
+        if widths[widest] == least[widest]:
+            break
+        widths[widest] -= 1
+    return widths

@@ -1,0 +1,56 @@
+"""`dialerd run`: the daemon, or one batch."""
+
+from typing import Any
+
+import click
+
+from dialerd import daemon, log
+from dialerd.cli.frame import Frame, examples, json_option, pass_frame
+from dialerd.cli.output import print_json, progress
+from dialerd.daemon import Summary
+from dialerd.model.errors import Unavailable
+
+__all__ = ["run"]
+
+
+@click.command()
+@examples("dialerd run --config /etc/dialerd", "dialerd run --once")
+@click.option("--once", is_flag=True, help="Send what is due now and may go now, then stop.")
+@click.option("--node", metavar="NAME", help="This node's name instead of the configuration's.")
+@json_option
+@pass_frame
+async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None:
+    """Run the daemon, or send once what is due and stop.
+
+    The daemon logs to stderr; SIGTERM drains and stops it, SIGHUP makes it read its configuration anew. With --once,
+    only what is due at the start is promoted and sent, without waiting for retries, windows or later dates; that may
+    run beside a daemon. It ends with 75 when due messages remain because a provider was down.
+    """
+    if as_json and not once:
+        raise click.UsageError("--json goes with --once: a daemon prints no result")
+    if not once:
+        log.configure("info")
+        await daemon.run(lambda: frame.load(node))
+        return
+    with progress("sending") as show:
+        summary = await daemon.run_once(frame.load(node), on_progress=show)
+    print_json(_document(summary)) if as_json else _print(summary)
+    if summary.remaining:
+        down = "; ".join(f"{name} is down: {reason}" for name, reason in summary.down.items())
+        raise Unavailable(f"{summary.remaining:,} due messages remain: {down}")
+
+
+def _document(summary: Summary) -> dict[str, Any]:
+    return {
+        "promoted": summary.promoted,
+        "rescued": summary.rescued,
+        "ended": dict(+summary.ended),
+        "remaining": summary.remaining,
+        "down": dict(summary.down),
+    }
+
+
+def _print(summary: Summary) -> None:
+    counts = {"promoted": summary.promoted, "rescued": summary.rescued, **summary.ended}
+    told = [f"{n:,} {what}" for what, n in counts.items() if n]
+    click.echo(", ".join(told) or "nothing was due")

@@ -1,0 +1,239 @@
+"""`dialerd spool`: an operator's hand on messages that wait."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.output import Show, local, print_json, print_table, progress
+from dialerd.model.errors import Refused
+from dialerd.model.message import State
+from dialerd.store import Store
+from dialerd.store.operate import (
+    CANCEL,
+    HOLD,
+    RELEASE,
+    RESEND,
+    SETTLE_FAILED,
+    SETTLE_SENT,
+    Selection,
+    Verb,
+    act,
+    cancel_scheduled,
+    find,
+    set_priority,
+    waiting,
+    whereabouts,
+)
+from dialerd.store.spool import newest_seq
+
+__all__ = ["spool"]
+
+#: A refusal names so many of the ids that nothing could be done to.
+NAMED = 5
+
+STATES = click.Choice([state.value for state in State])
+
+
+@dataclass(slots=True)
+class Done:
+    """How many messages were touched, and how many matched but were left alone, by state."""
+
+    touched: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+
+@click.group()
+@examples(
+    "dialerd spool list --state in_doubt",
+    "dialerd spool release --base offers.csv",
+    "dialerd spool cancel 01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e",
+)
+@config_option
+def spool() -> None:
+    """List, hold, release, cancel or resend messages that wait.
+
+    Messages are chosen by id, --base, --campaign or --state; several of these narrow each other down. What is being
+    sent at that moment is left alone.
+    """
+
+
+def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take ids, --base, --campaign and --state, given to the command as one `selection`, and --json."""
+
+    def run(
+        *args: Any,
+        ids: tuple[str, ...],
+        base: str | None,
+        campaign: str | None,
+        state: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        chosen = Selection(ids=ids, base=base, campaign=campaign, state=State(state) if state else None)
+        return command(*args, selection=chosen.checked(), **kwargs)
+
+    run.__doc__, run.__name__ = command.__doc__, command.__name__
+    options: Callable[..., Any] = narrowing(json_option(pass_frame(run)))
+    return click.argument("ids", metavar="[ID]...", nargs=-1)(options)
+
+
+def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take --base, --campaign and --state."""
+    for option in (
+        click.option("--state", type=STATES, help="Only messages in this state."),
+        click.option("--campaign", metavar="NAME", help="Only messages of this campaign."),
+        click.option("--base", metavar="NAME", help="Only messages of this base."),
+    ):
+        command = option(command)
+    return command
+
+
+@spool.command("list")
+@examples("dialerd spool list --campaign 'Ventas->' --state held --limit 10")
+@narrowing
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
+@json_option
+@pass_frame
+async def list_(
+    frame: Frame, base: str | None, campaign: str | None, state: str | None, limit: int, as_json: bool
+) -> None:
+    """List messages that wait, oldest first. Times are the campaign's."""
+    selection = Selection(base=base, campaign=campaign, state=State(state) if state else None)
+    messages: list[dict[str, Any]] = []
+    async with frame.open_store() as store:
+        newest = await store.read(newest_seq)
+        after: int | None = 0
+        while after is not None and len(messages) < limit:
+            page, after = await store.read(
+                waiting, selection, after_seq=after, up_to_seq=newest, most=limit - len(messages)
+            )
+            messages += page
+    if as_json:
+        print_json(messages)
+        return
+    campaigns = frame.settings.campaigns
+    print_table(
+        ["id", "campaign", "destination", "state", "priority", "due", "attempts", "base", "last error"],
+        [
+            (
+                one["id"],
+                one["campaign"],
+                one["destination"],
+                one["state"],
+                str(one["priority"]),
+                local(one["due_at"], campaigns[one["campaign"]].zone if one["campaign"] in campaigns else UTC),
+                one["attempts"],
+                one["base"],
+                one["last_error"],
+            )
+            for one in messages
+        ],
+        whole=("id", "state"),
+    )
+
+
+@spool.command()
+@examples("dialerd spool hold --base offers.csv")
+@selecting
+async def hold(frame: Frame, selection: Selection, as_json: bool) -> None:
+    """Keep messages from being sent, until they are released."""
+    await _operate(frame, HOLD, selection, "held", as_json)
+
+
+@spool.command()
+@examples("dialerd spool release --base offers.csv")
+@selecting
+async def release(frame: Frame, selection: Selection, as_json: bool) -> None:
+    """Let held messages go; what is due later waits for its time."""
+    await _operate(frame, RELEASE, selection, "released", as_json)
+
+
+@spool.command()
+@examples("dialerd spool cancel --campaign 'Ventas->' --state deferred")
+@selecting
+async def cancel(frame: Frame, selection: Selection, as_json: bool) -> None:
+    """End messages without sending them: they go to sms_repo as cancelled.
+
+    By id or campaign, those still waiting in sms_scheduler for their time are cancelled too.
+    """
+    await _operate(frame, CANCEL, selection, "cancelled", as_json)
+
+
+@spool.command()
+@examples("dialerd spool resend --campaign 'Ventas->'")
+@selecting
+async def resend(frame: Frame, selection: Selection, as_json: bool) -> None:
+    """Send messages again that are in doubt: those that did go, go twice."""
+    await _operate(frame, RESEND, selection, "queued again", as_json)
+
+
+@spool.command()
+@examples("dialerd spool settle --sent 01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e")
+@click.option("--sent", "verb", flag_value="sent", help="They did go.")
+@click.option("--failed", "verb", flag_value="failed", help="They did not go, and shall not.")
+@selecting
+async def settle(frame: Frame, selection: Selection, verb: str | None, as_json: bool) -> None:
+    """Say what became of messages in doubt: they go to sms_repo."""
+    if verb is None:
+        raise click.UsageError("say what became of them: --sent or --failed")
+    await _operate(frame, SETTLE_SENT if verb == "sent" else SETTLE_FAILED, selection, f"settled as {verb}", as_json)
+
+
+@spool.command()
+@examples("dialerd spool priority 10 --base offers.csv")
+@click.argument("priority", metavar="N", type=int)
+@selecting
+async def priority(frame: Frame, selection: Selection, priority: int, as_json: bool) -> None:
+    """Give messages another priority: 1 goes first, 9999 last."""
+    await _operate(frame, set_priority(priority), selection, f"given priority {priority}", as_json)
+
+
+async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: str, as_json: bool) -> None:
+    async with frame.open_store() as store:
+        unfit = await _unfit(store, verb, selection.ids)
+        with progress(participle) as show:
+            done = await _carry_out(store, verb, selection, show)
+    if as_json:
+        print_json({"touched": done.touched, "left_alone": dict(done.left)})
+    elif done.touched or not selection.ids:
+        left = ", ".join(f"{n:,} {state}" for state, n in done.left.items())
+        click.echo(f"{done.touched:,} {participle}" + (f"; left alone: {left}" if left else ""))
+    if unfit and done.touched:
+        click.echo("\n".join(f"dialerd: {line}" for line in unfit), err=True)
+    elif selection.ids and not done.touched:
+        more = f" … and {len(unfit) - NAMED} more" if len(unfit) > NAMED else ""
+        raise Refused("none " + participle + ": " + ("; ".join(unfit[:NAMED]) or "no message matches") + more)
+
+
+async def _unfit(store: Store, verb: Verb, ids: tuple[str, ...]) -> list[str]:
+    """Return a line for each id that the verb can do nothing to."""
+    fit = {f"is in sms_spool as {state}" for state in verb.of} | ({"is in sms_scheduler"} if verb is CANCEL else set())
+    places = await store.read(whereabouts, ids) if ids else {}
+    return [f"{id_} {place}" for id_, place in places.items() if place not in fit]
+
+
+async def _carry_out(store: Store, verb: Verb, selection: Selection, show: Show) -> Done:
+    """Work through a selection in small transactions."""
+    done = Done()
+    # First: what is promoted in the meantime is then found in the spool.
+    while verb is CANCEL and (moved := await store.transact(cancel_scheduled, selection, now=datetime.now(UTC))):
+        done.touched += moved
+        show(done.touched)
+    newest = await store.read(newest_seq)
+    after: int | None = 0
+    while after is not None:
+        found = await store.read(find, selection, verb, after_seq=after, up_to_seq=newest)
+        if found.seqs:
+            touched = await store.transact(act, selection, verb, found.seqs, now=datetime.now(UTC))
+            done.touched += touched
+            # What has left its state between the two transactions was claimed, as good as always.
+            done.left[State.SENDING] += len(found.seqs) - touched
+        done.left.update(found.others)
+        after = found.last_seq
+        show(done.touched)
+    done.left = +done.left
+    return done

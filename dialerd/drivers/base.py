@@ -1,0 +1,33 @@
+"""What a driver is: the one verb that hands a message to a provider, and says what came of it."""
+
+from typing import Protocol
+
+from dialerd.model.message import Message
+from dialerd.model.outcome import Outcome
+
+__all__ = ["Driver"]
+
+
+class Driver(Protocol):
+    """The account at one provider. All is called on one event loop; `send` many times at once."""
+
+    @property
+    def attempt_limit_s(self) -> float | None:
+        """After so many seconds the dialer cancels an attempt and calls it in doubt; None: it never waits."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Hand one message over, once, and return what the provider said; never raise for a message.
+
+        All but InDoubt is said only for certain: whatever might have gone, and might not, is InDoubt. Cancelled, it
+        lets CancelledError through, and what was under way counts as in doubt.
+        """
+
+    async def probe(self) -> None:
+        """Return when the provider can be reached; nothing is sent.
+
+        Raises:
+            Unavailable: it cannot; the text says why.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything; a second time does nothing. A `send` after it is Unreachable."""

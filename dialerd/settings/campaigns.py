@@ -1,0 +1,169 @@
+"""The files campaigns/*.toml: their tables, and the campaign that comes of one."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, PlainValidator
+from pydantic.dataclasses import dataclass
+
+from dialerd.model.calendar import Dates
+from dialerd.model.campaign import Bases, Campaign, EmailPart, OnDoubt, RetryPolicy, UnicodeRule
+from dialerd.model.message import Channel
+from dialerd.settings.tables import STRICT, Clash
+from dialerd.settings.values import (
+    Day,
+    Flag,
+    Line,
+    Mailbox,
+    Name,
+    PerSecond,
+    Region,
+    TimeWindow,
+    Zone,
+    expected,
+    number,
+    one_of,
+    whole,
+    word,
+)
+
+__all__ = ["CampaignTable", "campaign_of"]
+
+#: Seconds that may be added to any date we will see.
+LONGEST_S = 1_000_000_000
+
+Seconds = Annotated[float, number(most=LONGEST_S)]
+
+
+def _template(value: object) -> str:
+    name = word(1, 200)(value)
+    if "/" in name or name.startswith("."):
+        raise expected("the name of a file in templates/, without its .html or .txt")
+    return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class DatesTable:
+    """On which days: both ends included, each may be absent."""
+
+    start: Day | None = None
+    end: Day | None = None
+    excluded: tuple[Day, ...] = Field(default=(), alias="except")
+
+    @staticmethod
+    def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
+        """Yield what the keys have against each other."""
+        start, end = given.get("start"), given.get("end")
+        if type(start) is date and type(end) is date and start > end:
+            yield "end", f"expected a day not before start, {start} (got {end})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RetryTable:
+    """How often and how far apart a message is tried."""
+
+    attempts: Annotated[int, whole(1, 100)] = 5
+    first_s: Seconds = 60.0
+    factor: Annotated[float, number(least=1, most=100)] = 2.0
+    max_s: Seconds = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class EmailTable:
+    """What every e-mail of a campaign has."""
+
+    sender: Mailbox = Field(alias="from")
+    reply_to: tuple[Mailbox, ...] = ()
+    subject: Line = ""
+    template: Annotated[str, PlainValidator(_template)] | None = None
+    attachments: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CampaignTable:
+    """One campaign as it is written."""
+
+    name: Name
+    channel: Annotated[Channel, one_of(Channel)]
+    enabled: Flag = True
+    provider: Name
+    timezone: Zone = "UTC"
+    source: Name | None = None
+    schedule: tuple[TimeWindow, ...] | None = None
+    dates: DatesTable = Field(default_factory=DatesTable)
+    per_second: PerSecond | None = None
+    between_ms: Annotated[float, number(least=0, most=LONGEST_S)] | None = None
+    max_in_flight: Annotated[int, whole(1, 10_000)] | None = None
+    expires_s: Seconds | None = None
+    on_doubt: Annotated[OnDoubt, one_of(OnDoubt)] | None = None
+    bases: Annotated[Bases, one_of(Bases)] = Bases.ACTIVE
+    retry: RetryTable = Field(default_factory=RetryTable)
+    recipient_hours: tuple[TimeWindow, ...] | None = None
+    region: Region | None = None
+    unicode: Annotated[UnicodeRule, one_of(UnicodeRule)] = UnicodeRule.AUTO
+    max_parts: Annotated[int, whole(1, 255)] = 6
+    email: EmailTable | None = None
+
+    @staticmethod
+    def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
+        """Yield what the keys have against each other."""
+        if given.get("channel") == Channel.EMAIL and "email" not in given:
+            yield "email", 'expected this table, at least with from: channel = "email"'
+        if given.get("channel") == Channel.SMS and "email" in given:
+            yield "email", 'expected no such table: channel = "sms"'
+        for key in ("schedule", "recipient_hours"):
+            if given.get(key) == []:
+                yield key, "expected at least one window: without the key there is no such rule"
+
+
+def campaign_of(table: CampaignTable, folder: Path) -> Campaign:
+    """Return the campaign; a relative path of its attachments begins at `folder`."""
+    return Campaign(
+        name=table.name,
+        channel=table.channel,
+        provider=table.provider,
+        enabled=table.enabled,
+        timezone=table.timezone,
+        zone=UTC if table.timezone == "UTC" else ZoneInfo(table.timezone),
+        source=table.source,
+        schedule=table.schedule,
+        dates=Dates(table.dates.start, table.dates.end, frozenset(table.dates.excluded)),
+        interval_s=_interval_s(table.per_second, table.between_ms),
+        max_in_flight=table.max_in_flight,
+        expires_s=table.expires_s,
+        on_doubt=table.on_doubt or (OnDoubt.HOLD if table.channel is Channel.SMS else OnDoubt.RESEND),
+        bases=table.bases,
+        retry=RetryPolicy(
+            attempts=table.retry.attempts,
+            first_s=table.retry.first_s,
+            factor=table.retry.factor,
+            max_s=table.retry.max_s,
+        ),
+        recipient_hours=table.recipient_hours,
+        region=table.region,
+        unicode=table.unicode,
+        max_parts=table.max_parts,
+        email=_email(table.email, folder),
+    )
+
+
+def _interval_s(per_second: float | None, between_ms: float | None) -> float | None:
+    """Return the least time between two messages by the slower of both, None without any."""
+    return max(1 / per_second if per_second else 0.0, (between_ms or 0.0) / 1000) or None
+
+
+def _email(table: EmailTable | None, folder: Path) -> EmailPart | None:
+    if table is None:
+        return None
+    attachments = table.attachments
+    return EmailPart(
+        sender=table.sender,
+        reply_to=table.reply_to,
+        subject=table.subject,
+        template=table.template,
+        # The type is kept: what came by reference stays hidden.
+        attachments=attachments and type(attachments)(folder / attachments),
+    )

@@ -1,0 +1,115 @@
+"""Staged lines on their way out of upload_line: into the spool once their upload is loaded, nowhere if it failed.
+
+Each line stands in upload_line or in sms_spool, and changes over in one transaction. `moved` says that nothing of an
+upload is staged any more.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection
+
+from dialerd.store.columns import Instant, MessageId
+from dialerd.store.uploads import sql_of
+
+__all__ = ["Step", "discard", "failed_unmoved", "move", "unmoved"]
+
+#: Characters of one step's lines: a step of long mails takes no longer than one of many short SMS.
+MOST_CHARACTERS = 1 << 20
+
+
+CARRIED = "id, campaign, destination, data, priority, source, details, state, address, zone, parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one transaction took away: how many lines, and the last of them."""
+
+    count: int
+    last: int
+
+
+def failed_unmoved(connection: Connection) -> list[str]:
+    """Return the failed uploads of which something may still be staged (see discard)."""
+    return _ids(connection, "failed")
+
+
+def unmoved(connection: Connection) -> list[str]:
+    """Return the loaded uploads that do not wholly stand in the spool yet, first come first."""
+    return _ids(connection, "loaded")
+
+
+def discard(connection: Connection, upload: str, *, after: int = 0, most: int) -> Step:
+    """Delete the next staged lines of a failed upload; `after` and a count of 0 are as for move."""
+    if not _lock_unmoved(connection, upload, "failed"):
+        return Step(0, after)
+    step = _next_step(connection, upload, after, most)
+    _delete(connection, upload, after, step)
+    return step
+
+
+def move(connection: Connection, upload: str, *, after: int = 0, most: int, now: datetime) -> Step:
+    """Move the next staged lines of a loaded upload into the spool, in the file's order.
+
+    Pass the last line moved as `after`: on PostgreSQL deleted rows are in the way until a vacuum. A count of 0 means
+    that none is left. Those who do it at once take turns, for the order's sake.
+    """
+    if not _lock_unmoved(connection, upload, "loaded"):
+        return Step(0, after)
+    step = _next_step(connection, upload, after, most)
+    if step.count:
+        carried = ", ".join(f"l.{name}" for name in CARRIED.split(", "))
+        connection.execute(
+            sql_of(
+                f"INSERT INTO sms_spool ({CARRIED}, base, due_at, due_since, queued_at)"
+                f" SELECT {carried}, u.base, :now, CASE WHEN l.state <> 'held' THEN :now END, :now"
+                " FROM upload_line l CROSS JOIN upload u"
+                " WHERE l.upload = :upload AND l.line > :after AND l.line <= :last AND u.id = :upload"
+                " ORDER BY l.line",
+                bindparam("now", type_=Instant),
+            ),
+            {"upload": upload, "after": after, "last": step.last, "now": now},
+        )
+    _delete(connection, upload, after, step)
+    return step
+
+
+def _ids(connection: Connection, state: str) -> list[str]:
+    statement = text("SELECT id FROM upload WHERE state = :state AND NOT moved ORDER BY finished, id")
+    return list(connection.execute(statement.columns(id=MessageId), {"state": state}).scalars())
+
+
+def _lock_unmoved(connection: Connection, upload: str, state: str) -> bool:
+    """Make this transaction the only one that takes lines of an upload away; False if none is left."""
+    lock = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    statement = sql_of(f"SELECT 1 FROM upload WHERE id = :upload AND state = :state AND NOT moved{lock}")
+    return connection.execute(statement, {"upload": upload, "state": state}).first() is not None
+
+
+def _next_step(connection: Connection, upload: str, after: int, most: int) -> Step:
+    """Return how far one transaction may go: `most` lines, fewer if they are long."""
+    size = "pg_column_size" if connection.dialect.name == "postgresql" else "length"
+    found = connection.execute(
+        sql_of(
+            f"SELECT line, {size}(data) + coalesce({size}(details), 0) FROM upload_line"
+            " WHERE upload = :upload AND line > :after ORDER BY line LIMIT :most"
+        ),
+        {"upload": upload, "after": after, "most": most},
+    )
+    count, last, characters = 0, after, 0
+    for line, length in found:
+        characters += length
+        if count and characters > MOST_CHARACTERS:
+            break
+        count, last = count + 1, line
+    return Step(count, last)
+
+
+def _delete(connection: Connection, upload: str, after: int, step: Step) -> None:
+    """Delete one step's lines; note it when there was nothing left."""
+    if step.count:
+        statement = sql_of("DELETE FROM upload_line WHERE upload = :upload AND line > :after AND line <= :last")
+        connection.execute(statement, {"upload": upload, "after": after, "last": step.last})
+    else:
+        connection.execute(sql_of("UPDATE upload SET moved = true WHERE id = :upload"), {"upload": upload})

@@ -1,0 +1,174 @@
+"""`dialerd spool`: what an operator does to messages that wait."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dialerd.model.message import new_id
+from dialerd.store import Store
+from dialerd.store.tables import sms_repo, sms_scheduler, sms_spool
+from tests.cli.calls import call, configure, documented, on_terminal, refused
+from tests.store.filled import migrated, repoed, rows, scheduled, spooled
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """A database at this version's tables."""
+    with migrated(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str) -> Path:
+    """A configuration on that database."""
+    return configure(tmp_path, url=database_url)
+
+
+def test_the_counts_are_said(store: Store, config: Path) -> None:
+    """A command says how many it touched, and what else matched and was left alone."""
+    spooled(store, {}, {}, {"state": "sending"}, {"state": "in_doubt"}, base="b")
+
+    assert "2 held; left alone: 1 sending, 1 in_doubt\n" == call("spool", "hold", "--base", "b", config=config).stdout
+    assert "2 released; left alone: 1 sending, 1 in_doubt\n" == call(
+        "spool", "release", "--base", "b", config=config
+    ).stdout
+    assert "0 held\n" == call("spool", "hold", "--base", "other", config=config).stdout
+
+
+def test_the_counts_as_json(store: Store, config: Path) -> None:
+    """Programs read the same numbers."""
+    spooled(store, {}, {"state": "sending"}, campaign="c")
+
+    document = documented("spool", "priority", 5, "--campaign", "c", config=config)
+
+    assert {"touched": 1, "left_alone": {"sending": 1}} == document
+    assert {5, 9999} == {row.priority for row in rows(store, sms_spool).values()}
+
+
+def test_more_than_one_step(store: Store, config: Path) -> None:
+    """A base of more messages than one transaction changes is worked through to its end."""
+    store.transact_here(
+        lambda connection: connection.exec_driver_sql(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1201)"
+            " INSERT INTO sms_spool (campaign, destination, data, base) SELECT 'c', '1', 'x', 'big' FROM n"
+        )
+    )
+
+    assert "1,201 cancelled\n" == call("spool", "cancel", "--base", "big", config=config).stdout
+    assert ({}, 1201) == (rows(store, sms_spool), len(rows(store, sms_repo)))
+
+
+def test_doubts_are_settled(store: Store, config: Path) -> None:
+    """An operator says which doubts went and which did not."""
+    went, lost, again = spooled(store, {}, {}, {}, state="in_doubt", attempts=1)
+
+    assert "1 settled as sent\n" == call("spool", "settle", "--sent", went, config=config).stdout
+    assert "1 settled as failed\n" == call("spool", "settle", lost, "--failed", config=config).stdout
+    assert "1 queued again\n" == call("spool", "resend", again, config=config).stdout
+
+    done = rows(store, sms_repo)
+    assert ("sent", "failed") == (done[went].status, done[lost].status)
+    assert "queued" == rows(store, sms_spool)[again].state
+
+
+def test_settle_asks_what_became_of_them(config: Path) -> None:
+    """Nobody settles without saying how."""
+    assert 2 == call("spool", "settle", "--state", "in_doubt", config=config).exit_code
+
+
+@pytest.mark.parametrize("verb", ["hold", "release", "cancel", "resend", "settle --sent", "priority 1"])
+def test_nobody_means_everything_by_mistake(config: Path, verb: str) -> None:
+    """Without a selection a command is refused."""
+    assert "say which messages: ids, --base, --campaign or --state" == refused("spool", *verb.split(), config=config)
+
+
+def test_a_cancel_reaches_what_is_scheduled(store: Store, config: Path) -> None:
+    """A campaign's messages are cancelled wherever they wait."""
+    spooled(store, {}, campaign="c")
+    (one, _), (other,) = scheduled(store, {}, {}, campaign="c"), scheduled(store, campaign="d")
+
+    assert "3 cancelled\n" == call("spool", "cancel", "--campaign", "c", config=config).stdout
+    assert "1 cancelled\n" == call("spool", "cancel", other, config=config).stdout
+    assert ({}, {}) == (rows(store, sms_spool), rows(store, sms_scheduler))
+    assert {"cancelled"} == {row.status for row in rows(store, sms_repo).values()}
+    assert f"none cancelled: {one} is in sms_repo as cancelled" == refused("spool", "cancel", one, config=config)
+
+
+def test_an_id_that_nothing_can_be_done_to_is_explained(store: Store, config: Path) -> None:
+    """For each id that is not what the command is for, it is said where that message stands."""
+    (done,), (waits,), lost = repoed(store), scheduled(store), new_id()
+
+    said = refused("spool", "hold", done, waits, lost, config=config)
+
+    assert f"none held: {done} is in sms_repo as sent; {waits} is in sms_scheduler; {lost} is no message here" == said
+
+
+def test_the_other_ids_are_done(store: Store, config: Path) -> None:
+    """One id that does not fit does not keep a command from the others, and is told of on stderr."""
+    (held,), (queued,) = spooled(store, state="held"), spooled(store)
+
+    result = call("spool", "release", held, queued, config=config)
+
+    assert (0, "1 released; left alone: 1 queued\n") == (result.exit_code, result.stdout)
+    assert f"dialerd: {queued} is in sms_spool as queued\n" == result.stderr
+
+
+def test_many_ids_that_do_not_fit_are_counted(config: Path) -> None:
+    """A refusal stays one line that can be read."""
+    said = refused("spool", "hold", *(new_id() for _ in range(9)), config=config)
+
+    assert 5 == said.count("is no message here")
+    assert said.endswith(" … and 4 more")
+
+
+def test_an_id_of_another_campaign_is_refused(store: Store, config: Path) -> None:
+    """An id that a further option rules out is not touched."""
+    (id_,) = spooled(store, campaign="c")
+
+    assert "none held: no message matches" == refused("spool", "hold", id_, "--campaign", "d", config=config)
+
+
+@pytest.mark.parametrize("wrong", ["hold 12", "priority 0 --base b", "priority 10000 --base b"])
+def test_nonsense_is_refused(config: Path, wrong: str) -> None:
+    """What is no id, or no priority, is refused before anything is touched."""
+    refused("spool", *wrong.split(), config=config)
+
+
+def test_the_spool_is_listed(store: Store, config: Path) -> None:
+    """What waits is listed oldest first, as many as asked for, with what the table says of it."""
+    ids = spooled(store, {"state": "held"}, {"campaign": "x"}, {"details": {"a": 1}}, {}, campaign="Ventas->")
+
+    shown = documented("spool", "list", "--campaign", "Ventas->", "--limit", 2, config=config)
+
+    assert [ids[0], ids[2]] == [one["id"] for one in shown]
+    assert ("held", "2026-06-10T15:00:00Z", 9999) == (shown[0]["state"], shown[0]["due_at"], shown[0]["priority"])
+    assert {"a": 1} == shown[1]["details"]
+    assert [ids[0]] == [one["id"] for one in documented("spool", "list", "--state", "held", config=config)]
+    assert [] == documented("spool", "list", "--base", "b", config=config)
+
+
+def test_the_list_in_a_pipe_is_complete(store: Store, config: Path) -> None:
+    """In a pipe, every column is there, on the campaign's clock, and a text cannot break the line."""
+    (id_,) = spooled(store, campaign="Ventas->", last_error="no\nanswer\x1b[31m")
+
+    header, line = call("spool", "list", config=config).stdout.splitlines()
+
+    assert [
+        "id", "campaign", "destination", "state", "priority", "due", "attempts", "base", "last error",
+    ] == [word.replace("_", " ") for word in header.replace("last error", "last_error").split()]  # fmt: skip
+    assert line.startswith(f"{id_}  Ventas->  099123456    queued  9999      2026-06-10 12:00:00")
+    assert line.endswith("no answer [31m")
+
+
+def test_the_list_fits_a_terminal(tmp_path: Path, sqlite_url: str) -> None:
+    """On eighty columns the id is whole, and it is said which columns had no room."""
+    with migrated(sqlite_url) as store:
+        (id_,) = spooled(store, campaign="a campaign's long name", state="in_doubt", last_error="x" * 200)
+
+    lines = on_terminal("spool", "list", "--config", configure(tmp_path, url=sqlite_url))
+
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith(f"{id_}  ")
+    assert "in_doubt" in lines[1]
+    assert lines[-1].startswith("(no room for ")

@@ -1,0 +1,164 @@
+"""`dialerd upload`, on both databases where the database matters."""
+
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialerd.store.tables import sms_spool
+from tests.cli.calls import PROGRAM, call, configure, documented, refused
+from tests.store.filled import migrated, rows
+
+
+def base(folder: Path, *lines: str) -> Path:
+    path = folder / "base.csv"
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+def spooled(url: str) -> list[Any]:
+    with migrated(url) as store:
+        return sorted(rows(store, sms_spool).values(), key=lambda row: row.seq)
+
+
+def test_upload_loads_and_says_what_not(tmp_path: Path, database_url: str) -> None:
+    """Accepted lines stand in the spool; rejected ones are shown with number and reason; one good line is success."""
+    config = configure(tmp_path, url=database_url)
+    path = base(tmp_path, "Ventas->;098344484;Hello; World!;9999", "Ventas->;12;x;1", "Ventas->;098344484;y;5")
+
+    result = call("upload", path, config=config)
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    assert "Base base.csv: 2 accepted, 1 rejected.\n" in result.stdout
+    assert "  line 2: bad number: Ventas->;12;x;1\n" in result.stdout
+    assert [("Hello; World!", 9999, "base.csv"), ("y", 5, "base.csv")] == [
+        (row.data, row.priority, row.base) for row in spooled(database_url)
+    ]
+
+
+def test_upload_as_json(tmp_path: Path, sqlite_url: str) -> None:
+    """--json prints the same as one document, and the base may have another name."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, ";098344484;x;1", ";12;ñ;1")
+
+    printed = documented("upload", path, "--campaign", "Ventas->", "--base", "b", "--channel", "sms", config=config)
+
+    assert printed.pop("upload")
+    assert {
+        "base": "b", "accepted": 1, "rejected": 1, "already": False,
+        "errors": [{"line": 2, "reason": "bad number", "text": ";12;ñ;1"}],
+    } == printed  # fmt: skip
+
+
+def test_same_file_says_which_upload_it_was(tmp_path: Path, sqlite_url: str) -> None:
+    """A file loaded before adds nothing, names that upload and is no failure; --again loads it."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, "Ventas->;098344484;x;1")
+    first = documented("upload", path, config=config)
+
+    again = call("upload", path, config=config)
+
+    assert again.exit_code == 0
+    assert f"loaded before, as upload {first['upload']}: nothing added" in again.stdout
+    assert len(spooled(sqlite_url)) == 1
+    assert not documented("upload", path, "--again", config=config)["already"]
+    assert len(spooled(sqlite_url)) == 2
+
+
+def test_file_of_which_nothing_loads_fails(tmp_path: Path, sqlite_url: str) -> None:
+    """When no line loads, the reasons are shown and the exit status is 1."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, *(f"Ventas->;{n};x;1" for n in range(1, 31)))
+    kept = tmp_path / "rejected.csv"
+
+    result = call("upload", path, "--errors", kept, config=config)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"dialerd: {path}: no line was accepted, 30 were rejected\n"
+    assert result.stdout.count("bad number") == 20
+    assert "  … and 10 more\n" in result.stdout
+    assert ["line;reason;text", '1;bad number;"Ventas->;1;x;1"'] == kept.read_text().splitlines()[:2]
+    assert len(kept.read_text().splitlines()) == 31
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"\x1f\x8b\x08", "gzip archive"), (b"a\0b", "binary file"), (b"\n\n", "holds no lines")],
+)
+def test_what_is_no_base_is_refused(tmp_path: Path, sqlite_url: str, content: bytes, message: str) -> None:
+    """A file that is no text is refused with what it is."""
+    path = tmp_path / "base.csv"
+    path.write_bytes(content)
+
+    assert message in refused("upload", path, config=configure(tmp_path, url=sqlite_url))
+
+
+def test_missing_file_and_unknown_campaign_are_refused(tmp_path: Path, sqlite_url: str) -> None:
+    """What cannot be loaded at all is one clear line."""
+    config = configure(tmp_path, url=sqlite_url)
+
+    assert "No such file" in refused("upload", tmp_path / "none.csv", config=config)
+    assert "unknown campaign" in refused("upload", base(tmp_path, "x"), "--campaign", "Nobody", config=config)
+
+
+def test_errors_file_is_not_the_base(tmp_path: Path, sqlite_url: str) -> None:
+    """--errors never overwrites what is to be loaded, and its folder is looked for before anything is loaded."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, "Ventas->;098344484;x;1")
+
+    assert call("upload", path, "--errors", path, config=config).exit_code == 2
+    assert call("upload", path, "--errors", tmp_path / "none" / "x", config=config).exit_code == 2
+    assert path.read_text() == "Ventas->;098344484;x;1\n"
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, sqlite_url: str) -> None:
+    """What stands in a rejected line cannot act on the operator's terminal."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, "Ventas->;12;\x1b[2J;1", "Ventas->;098344484;x;1")
+
+    assert "\x1b" not in call("upload", path, config=config).stdout
+
+
+def test_progress_is_for_terminals(tmp_path: Path, sqlite_url: str) -> None:
+    """A terminal sees a progress bar on stderr, a pipe sees none."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, *(f"Ventas->;098344484;text {n};1" for n in range(50)))
+    command = [*PROGRAM, "upload", str(path), "--again", "--config", str(config)]
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
+
+    parent, child = pty.openpty()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child) as process:
+        os.close(child)
+        shown = b""
+        try:
+            while chunk := os.read(parent, 65536):
+                shown += chunk
+        except OSError:  # Linux says EIO at a terminal's end
+            pass
+        os.close(parent)
+
+    assert process.returncode == 0
+    assert b"50/50" in shown
+
+
+@pytest.mark.parametrize("place", ["upload.staged", "upload.staged:2", "upload.loaded", "upload.moved"])
+def test_killed_upload_is_made_good_by_the_next(tmp_path: Path, database_url: str, place: str) -> None:
+    """Killed at any of its seams, the same command once more brings every line in once, in the file's order."""
+    config = configure(tmp_path, url=database_url)
+    count = 2500
+    path = base(tmp_path, *(f"Ventas->;098344484;text {n};9999" for n in range(count)))
+    command = [*PROGRAM, "upload", str(path), "--config", str(config)]
+
+    killed = subprocess.run(command, env={**os.environ, "DIALERD_FAILPOINT": place}, check=False)
+    assert -signal.SIGKILL == killed.returncode
+    if place.startswith("upload.staged"):
+        assert [] == spooled(database_url)
+
+    again = documented("upload", path, config=config)
+
+    assert (count, not place.startswith("upload.staged")) == (again["accepted"], again["already"])
+    assert [f"text {n}" for n in range(count)] == [row.data for row in spooled(database_url)]

@@ -1,0 +1,46 @@
+"""What every test can ask for: an empty database, on SQLite or on a real PostgreSQL of this very session."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.postgres import PostgresServer
+
+pytest.register_assert_rewrite("tests.drivers.conformance")
+
+# The machine may be busy with other work: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("dialerd", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("dialerd")
+
+numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL, started when the first test asks for it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty PostgreSQL database, dropped afterwards."""
+    name = f"test_{next(numbers)}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path}/dialerd.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database, on each kind in turn."""
+    url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
+    return url

@@ -1,0 +1,235 @@
+"""Mails: what is composed can be read back by any mail program, and nothing in a field becomes a header."""
+
+import email
+import email.policy
+import re
+from datetime import UTC, datetime
+from email.header import decode_header, make_header
+from email.message import EmailMessage
+from email.utils import parseaddr
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dialerd.model.campaign import EmailPart
+from dialerd.model.errors import BadAddress
+from dialerd.model.mail import Mail, compose, looks_like_html, text_of
+from dialerd.model.message import Channel, Message
+
+ID = "0192f3c4-0000-7000-8000-000000000001"
+PART = EmailPart(
+    sender="Ventas <ventas@example.com>", reply_to=("Ana <a@example.com>", "b@example.com"), subject="Novedades"
+)
+
+
+def mail(data: str = "Hola", *, part: EmailPart = PART, to: str = "juan@example.org", **details: Any) -> Mail:
+    message = Message(
+        id=ID,
+        seq=1,
+        campaign="Correo",
+        channel=Channel.EMAIL,
+        destination=to,
+        address=to.strip().lower(),
+        data=data,
+        priority=1,
+        base=None,
+        calldate=None,
+        agent=None,
+        source=None,
+        details=details,
+        queued_at=datetime(2026, 3, 1, 12, 30, 5, 123456, tzinfo=UTC),
+        attempt=1,
+        parts=1,
+    )
+    return compose(message, part)
+
+
+def parsed(composed: Mail) -> EmailMessage:
+    message = email.message_from_bytes(composed.content, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    return message
+
+
+def lines(message: EmailMessage) -> list[str]:
+    content: str = message.get_content()
+    assert content.endswith("\n")
+    return content.removesuffix("\n").removesuffix("\r").replace("\r\n", "\n").split("\n")
+
+
+def test_headers() -> None:
+    """A mail carries the campaign's headers, its own time and an id that every attempt shares."""
+    composed = mail()
+
+    assert dict(parsed(composed)) == {
+        "From": "Ventas <ventas@example.com>",
+        "To": "juan@example.org",
+        "Reply-To": "Ana <a@example.com>, b@example.com",
+        "Subject": "Novedades",
+        "Date": "Sun, 01 Mar 2026 12:30:05 +0000",
+        "Message-ID": f"<{ID}@example.com>",
+        "Auto-Submitted": "auto-generated",
+        "MIME-Version": "1.0",
+        "Content-Type": 'text/plain; charset="utf-8"',
+        "Content-Transfer-Encoding": "7bit",
+    }
+    assert (composed.mailbox, composed.sender) == ("Ventas <ventas@example.com>", "ventas@example.com")
+    assert (composed.recipient, composed.subject) == ("juan@example.org", "Novedades")
+
+
+@pytest.mark.parametrize("data", ["Hola ñandú", "<p>Hola <b>ñandú</b></p>"])
+def test_same_bytes(data: str) -> None:
+    """Every attempt of a message sends the same bytes."""
+    assert mail(data).content == mail(data).content
+
+
+def test_own_subject() -> None:
+    """A message's own subject goes before the campaign's."""
+    assert mail(subject="Su pedido").subject == "Su pedido"
+    assert "Subject" not in parsed(mail(part=EmailPart(sender="a@example.com")))
+
+
+@given(st.text(max_size=300))
+def test_subject_is_read_back(subject: str) -> None:
+    """Whatever a subject holds, it is read back as one line; nothing of it becomes another header."""
+    composed = mail(subject=subject)
+    message = parsed(composed)
+
+    assert list(message) == list(parsed(mail()))
+    assert message["Subject"] == composed.subject
+    assert "\n" not in composed.subject
+
+
+@given(st.text(alphabet='ab ñ=?_,;:<>()"\\\r\n😀', max_size=120))
+def test_awkward_subject_is_read_back(subject: str) -> None:
+    """Text that looks like an encoded word, or is long or oddly spaced, is read back as it was written."""
+    composed = mail(subject=subject)
+
+    assert parsed(composed)["Subject"] == composed.subject
+    assert composed.subject == (" ".join(subject.split()) or "Novedades")
+    assert all(len(line) <= 76 for line in composed.content.partition(b"\r\n\r\n")[0].split(b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    "field", ["Hola\r\nBcc: eve@example.com", "Hola\nBcc: eve@example.com", "=?utf-8?q?=0D=0ABcc:?="]
+)
+def test_subject_injects_nothing(field: str) -> None:
+    """A line end in a subject is a space."""
+    assert parsed(mail(subject=field))["Bcc"] is None
+    assert parsed(mail(subject=field))["Subject"] == " ".join(field.split())
+
+
+@pytest.mark.parametrize(
+    "to", ["a@example.com\r\nBcc: eve@example.com", "a@example.com, eve@example.com", "a b@example.com", "a", "", "a@",
+           "<a@example.com>", "a@" + "x" * 70 + "ñ.com", "a@ñ..com"]
+)  # fmt: skip
+def test_bad_recipient(to: str) -> None:
+    """What is no single address is refused before anything is built of it."""
+    with pytest.raises(BadAddress):
+        mail(to=to)
+
+
+def test_recipient_as_written() -> None:
+    """The mail goes to the address as it was given: some servers tell upper from lower case."""
+    assert mail(to=" Juan@Example.org ").recipient == "Juan@Example.org"
+
+
+def test_international_addresses() -> None:
+    """A domain goes out in ASCII; a local part beyond it is UTF-8, for servers with SMTPUTF8."""
+    composed = mail(to="ñandú@señal.uy")
+
+    assert composed.recipient == "ñandú@xn--seal-hqa.uy"
+    assert "To: ñandú@xn--seal-hqa.uy\r\n".encode() in composed.content
+    assert mail(to="a@señal.uy").content.isascii()
+
+
+@pytest.mark.parametrize(
+    "name", ["Señal", "Ventas, S.A.", 'El "Bueno"', "Razón social larguísima de una empresa con sede en Montevideo" * 2]
+)
+def test_sender_name(name: str) -> None:
+    """The sender's name is shown as the campaign has it."""
+    quoted = name.replace('"', '\\"')
+    message = email.message_from_bytes(mail(part=EmailPart(sender=f'"{quoted}" <ventas@example.com>')).content)
+    # Not the newer policies: in Python 3.11 they put spaces between the encoded words of a name.
+    shown, address = parseaddr(str(make_header(decode_header(message["From"].replace("\r\n", "")))))
+
+    assert (shown, address) == (name, "ventas@example.com")
+
+
+@given(st.text())
+def test_body_is_read_back(data: str) -> None:
+    """A text arrives as it was written, in lines that every relay passes on."""
+    composed = mail(data)
+    if looks_like_html(data):
+        return
+
+    written = re.sub(r"(\r\n|\r|\n)\Z", "", data.replace("\0", ""))
+    assert lines(parsed(composed)) == re.split(r"\r\n|\r|\n", written)
+    assert composed.content.isascii()
+    assert all(len(line) <= 998 for line in composed.content.split(b"\r\n"))
+    assert b"\n" not in composed.content.replace(b"\r\n", b"")
+
+
+@pytest.mark.parametrize(
+    "data", ["a" * 5000, "ñ" * 5000, "Hola \ud800 y \ud83d\ude00", "uno\0dos", ".\r\n.\nFrom x\n", ""]
+)
+def test_odd_bodies(data: str) -> None:
+    """Long lines, halves of characters and dots arrive, or something readable in their place."""
+    expected = data.replace("\0", "").replace("\ud800", "\ufffd").replace("\ud83d\ude00", "😀")
+
+    assert lines(parsed(mail(data))) == expected.removesuffix("\n").replace("\r\n", "\n").split("\n")
+
+
+def test_html() -> None:
+    """An HTML body goes with a text that says the same."""
+    html = "<html><head><title>x</title><style>p {}</style></head><body><p>Hola <b>ñandú</b></p></body></html>"
+    message = parsed(mail(html))
+    text, rich = message.iter_parts()
+
+    assert message.get_content_type() == "multipart/alternative"
+    assert (text.get_content_type(), text.get_content()) == ("text/plain", "Hola ñandú\r\n")
+    assert (rich.get_content_type(), rich.get_content()) == ("text/html", html + "\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("<p>a</p>", True), ("Hola<br>chau", True), ("Hola<br/>", True), ('<a href="x">y</a>', True),
+     ("<!DOCTYPE html>x", True), ("a < b and b > c", False),
+     ("Juan <juan@example.com>", False), ("Ana <a@example.com>", False),
+     ("<3", False), ("", False)],
+)  # fmt: skip
+def test_looks_like_html(text: str, expected: bool) -> None:
+    """Only tags make a body HTML, not every `<`."""
+    assert looks_like_html(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>Uno</p><p>Dos</p>", "Uno\n\nDos"),
+        ("Uno<br>Dos<br/>Tres", "Uno\nDos\nTres"),
+        ("<div>Uno</div><div>Dos</div>", "Uno\nDos"),
+        ("<ul><li>Uno<li>Dos</ul>fin", "- Uno\n- Dos\n\nfin"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
+        ("  Uno\n  dos &amp; <b>tr</b>es&nbsp;más ", "Uno dos & tres más"),
+        ('<a href="https://example.com/x">Vea</a> esto', "Vea (https://example.com/x) esto"),
+        ('<a href="https://example.com">https://example.com</a>', "https://example.com"),
+        ('<a href="#top">arriba</a>', "arriba"),
+        ('<img src="x" alt="Logo">', "Logo"),
+        ("<head><title>T</title><body>x", "x"),
+        ("<script>if (a < b) {}</script>x<!-- no -->", "x"),
+        ("<![if !mso]>x<![endif]><![foo bar]>y", "xy"),
+        ("a < b", "a < b"),
+    ],
+)
+def test_text_of(html: str, text: str) -> None:
+    """Text from HTML keeps paragraphs, lines, lists and where links lead."""
+    assert text_of(html) == text
+
+
+@given(st.text(alphabet="<>/!-[]&;ab=\"' \n") | st.text())
+def test_text_of_never_fails(html: str) -> None:
+    """Whatever is taken for HTML has a text."""
+    text_of(html)

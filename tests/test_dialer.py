@@ -1,0 +1,308 @@
+"""The dialer on a real store, with a provider that answers as each test scripts it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dialerd.model.calendar import parse_schedule
+from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
+from dialerd.model.message import Message
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.store.pause import pause_campaign, resume_campaign
+from tests.drivers.scripted import ScriptedDriver
+from tests.rig import Rig, campaign, message
+
+SENT = "SELECT count(*) FROM sms_repo WHERE status = 'sent'"
+
+
+@pytest.fixture
+def rig_of(database_url: str, tmp_path: Path) -> Callable[..., Rig]:
+    """Build a rig on each database in turn: rig_of(script, *campaigns, max_in_flight=…)."""
+
+    def build(script: Callable[[Message], object] | None = None, *campaigns: Campaign, **given: object) -> Rig:
+        driver = ScriptedDriver(script) if script else ScriptedDriver()
+        return Rig(database_url, tmp_path, driver, *campaigns, **given)
+
+    return build
+
+
+async def test_everything_goes_once(rig_of: Callable[..., Rig]) -> None:
+    """What is queued is sent once each and recorded with provider, attempts and dateprocessed."""
+    async with rig_of(lambda m: Sent(f"id-{m.id}")) as rig:
+        some = [message() for _ in range(700)]
+        await rig.submit(*some)
+        await rig.until_sent(700)
+
+        assert sorted(m.id for m in some) == sorted(m.id for m in rig.driver.sent)
+        assert [("p", 1, 700)] == await rig.rows(
+            "SELECT provider, attempts, count(*) FROM sms_repo WHERE dateprocessed IS NOT NULL"
+            " AND provider_id IS NOT NULL GROUP BY provider, attempts"
+        )
+        assert {} == await rig.states()
+
+
+async def test_first_in_first_out(rig_of: Callable[..., Rig]) -> None:
+    """Among equals the first in is the first out, and priority goes before."""
+    async with rig_of(None, max_in_flight=1) as rig:
+        some = [message(data=str(n), priority=p) for n, p in enumerate([9999, 9999, 5, 1, 9999, 1])]
+        await rig.submit(*some)
+        await rig.until_sent(6)
+
+        assert ["3", "5", "2", "0", "1", "4"] == [m.data for m in rig.driver.sent]
+
+
+async def test_a_submit_in_the_same_process_starts_within_50_ms(rig_of: Callable[..., Rig]) -> None:
+    """An idle dialer that is woken starts the attempt within 50 ms (the best of several, for a busy machine)."""
+    async with rig_of() as rig:
+        waits = []
+        for n in range(1, 8):
+            await rig.submit(message())
+            began = asyncio.get_running_loop().time()
+            await rig.driver.wait_sent(n)
+            waits.append(asyncio.get_running_loop().time() - began)
+            await rig.until_sent(n)
+
+        assert min(waits) < 0.05
+
+
+async def test_an_insert_of_another_process_is_seen_within_a_second(rig_of: Callable[..., Rig]) -> None:
+    """A row that somebody inserts without telling us is found by itself within a second."""
+    async with rig_of() as rig:
+        await rig.spool.looked.wait()
+        rig.spool.looked.clear()
+        await rig.spool.looked.wait()
+        await rig.store.transact(
+            lambda c: c.exec_driver_sql(
+                "INSERT INTO sms_spool (campaign, destination, data, priority) VALUES ('c', '59898344484', 'x', 1)"
+            )
+        )
+        async with asyncio.timeout(1):
+            await rig.driver.wait_sent(1)
+
+
+async def test_deferred_is_tried_again_later(rig_of: Callable[..., Rig]) -> None:
+    """A deferred message waits with its next time, and the attempt counts; when its time comes it goes again."""
+    now = datetime.now(UTC)
+    clock = [now]
+    answers: list[Outcome] = [Deferred("busy"), Sent()]
+    policy = RetryPolicy(attempts=3, first_s=60)
+    async with rig_of(lambda _m: answers.pop(0), campaign(retry=policy), clock=lambda: clock[0]) as rig:
+        await rig.submit(message(now=now))
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'deferred' AND attempts = 1", 1)
+        ((error, due_at),) = await rig.rows("SELECT last_error, due_at FROM sms_spool")
+        assert "busy" == error
+        due = due_at if isinstance(due_at, datetime) else datetime.fromisoformat(due_at).replace(tzinfo=UTC)
+        assert 54 <= (due - now).total_seconds() <= 60
+
+        clock[0] = now + timedelta(seconds=61)
+        rig.spool.wake()
+        await rig.until_sent(1)
+        assert [(2,)] == await rig.rows("SELECT attempts FROM sms_repo")
+
+
+async def test_attempts_end(rig_of: Callable[..., Rig]) -> None:
+    """The last attempt's deferral is a failure that says so."""
+    async with rig_of(lambda _m: Deferred("busy"), campaign(retry=RetryPolicy(attempts=1))) as rig:
+        await rig.submit(message())
+        await rig.until("SELECT count(*) FROM sms_repo WHERE status = 'failed'", 1)
+
+        assert [("gave up after 1 attempts: busy", 1)] == await rig.rows("SELECT error, attempts FROM sms_repo")
+
+
+async def test_a_refusal_is_final(rig_of: Callable[..., Rig]) -> None:
+    """What the provider refuses for good fails with its reason, and the others go on."""
+    async with rig_of(lambda m: Failed("bad number") if m.data == "bad" else Sent()) as rig:
+        await rig.submit(message(data="bad"), message())
+        await rig.until_sent(1)
+        await rig.until("SELECT count(*) FROM sms_repo WHERE status = 'failed' AND error = 'bad number'", 1)
+
+
+async def test_a_doubt_is_held(rig_of: Callable[..., Rig]) -> None:
+    """With on_doubt = hold a lost answer leaves the message in the spool, in doubt, and nobody sends it again."""
+    async with rig_of(lambda m: InDoubt("lost") if m.data == "?" else Sent()) as rig:
+        await rig.submit(message(data="?"), message())
+        await rig.until_sent(1)
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'in_doubt' AND last_error = 'lost'", 1)
+
+
+async def test_a_doubt_is_sent_again(rig_of: Callable[..., Rig]) -> None:
+    """With on_doubt = resend a lost answer is tried again, with backoff, and counts as an attempt."""
+    answers: list[Outcome] = [InDoubt("lost"), Sent()]
+    policy = RetryPolicy(first_s=0.01, max_s=0.01)
+    c = campaign(on_doubt=OnDoubt.RESEND, retry=policy)
+    async with rig_of(lambda _m: answers.pop(0), c) as rig:
+        await rig.submit(message())
+        await rig.until_sent(1)
+
+        assert [(2,)] == await rig.rows("SELECT attempts FROM sms_repo")
+
+
+async def test_a_hanging_provider_leaves_few_doubts(rig_of: Callable[..., Rig]) -> None:
+    """Attempts without an answer end in doubt after the driver's limit; after a few in a row nothing more is risked."""
+
+    async def hang(_message: Message) -> Outcome:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    rig = rig_of(hang, max_in_flight=4)
+    rig.driver.attempt_limit_s = 0.05
+    async with rig:
+        await rig.submit(*[message() for _ in range(100)])
+        await rig.until("SELECT count(*) >= 5 FROM sms_spool WHERE state = 'in_doubt'", True)
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'sending'", 0)
+
+        assert rig.dialer.breaker.needs_probe or rig.dialer.breaker.window == 1
+        assert (await rig.states())["in_doubt"] <= 5 + 4
+
+
+async def test_an_outage_costs_no_attempt(rig_of: Callable[..., Rig]) -> None:
+    """While the provider is unreachable messages stay queued uncounted; it is probed, and then all of them go."""
+    down = True
+    rig = rig_of(lambda _m: Unreachable("refused") if down else Sent(), max_in_flight=10)
+    rig.driver.down = "refused"
+    async with rig:
+        await rig.submit(*[message() for _ in range(30)])
+        await rig.driver.wait_probed(1)
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'queued' AND attempts = 0", 30)
+        assert "down" == rig.dialer.report()["state"]
+
+        down, rig.driver.down = False, None
+        await rig.until_sent(30)
+        assert [(1,)] == await rig.rows("SELECT DISTINCT attempts FROM sms_repo")
+
+
+async def test_throttling_costs_no_attempt(rig_of: Callable[..., Rig]) -> None:
+    """A throttled message is taken back uncounted, the provider is left alone for as long as it asks, and all go."""
+    started: list[float] = []
+
+    def answer(_message: Message) -> Outcome:
+        started.append(asyncio.get_running_loop().time())
+        return Throttled("slow down", 1.2) if len(started) == 1 else Sent()
+
+    async with rig_of(answer, max_in_flight=1) as rig:
+        await rig.submit(*[message() for _ in range(3)])
+        await rig.until_sent(3)
+
+        assert [(1,)] == await rig.rows("SELECT DISTINCT attempts FROM sms_repo")
+        assert started[1] - started[0] >= 1.2
+
+
+async def test_permits_bound_what_is_out(rig_of: Callable[..., Rig]) -> None:
+    """Never more than max_in_flight attempts are claimed and not yet settled; a campaign's own limit holds too."""
+    most = {"all": 0, "narrow": 0}
+    under_way = {"wide": 0, "narrow": 0}
+
+    async def slow(m: Message) -> Outcome:
+        under_way[m.campaign] += 1
+        most["all"] = max(most["all"], sum(under_way.values()))
+        most["narrow"] = max(most["narrow"], under_way["narrow"])
+        await asyncio.sleep(0.002)
+        under_way[m.campaign] -= 1
+        return Sent()
+
+    async with rig_of(slow, campaign("wide"), campaign("narrow", max_in_flight=2), max_in_flight=7) as rig:
+        await rig.submit(*[message(name) for _ in range(60) for name in ("wide", "narrow")])
+        await rig.until_sent(120)
+
+        assert 7 == most["all"]
+        assert 2 == most["narrow"]
+
+
+async def test_a_pause_stops_it_at_once(rig_of: Callable[..., Rig]) -> None:
+    """From the commit of a pause on nothing of the campaign is claimed; after resume everything goes, once."""
+
+    async def slow(_message: Message) -> Outcome:
+        await asyncio.sleep(0.005)
+        return Sent()
+
+    async with rig_of(slow, max_in_flight=5) as rig:
+        now = datetime.now(UTC)
+        await rig.submit(*[message() for _ in range(100)])
+        await rig.driver.wait_sent(10)
+        await rig.store.transact(pause_campaign, "c", reason="test", now=now)
+        started = len(rig.driver.started)
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'sending'", 0)
+        rig.spool.wake()
+        rig.spool.looked.clear()
+        await rig.spool.looked.wait()
+        assert len(rig.driver.started) <= started + 5 < 100
+
+        await rig.store.transact(resume_campaign, "c")
+        rig.spool.wake()
+        await rig.until_sent(100)
+        assert 100 == len({m.id for m in rig.driver.sent}) == len(rig.driver.sent)
+
+
+async def test_a_closed_campaign_waits_and_opens_by_itself(rig_of: Callable[..., Rig]) -> None:
+    """Outside its hours a campaign's messages wait, holding up nobody; when the window opens they go unasked."""
+    clock = [datetime(2026, 3, 2, 8, 59, 30, tzinfo=UTC)]
+    closed = campaign("office", schedule=parse_schedule(["mon-fri;09:00-18:00"]))
+    async with rig_of(None, closed, campaign("always"), clock=lambda: clock[0]) as rig:
+        await rig.submit(*[message("office", priority=1, now=clock[0]), message("always", now=clock[0])])
+        await rig.until_sent(1)
+        assert ["always"] == [m.campaign for m in rig.driver.sent]
+
+        clock[0] = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
+        await rig.until_sent(2)
+
+
+async def test_drain_gives_back_what_was_not_started(rig_of: Callable[..., Rig]) -> None:
+    """Drained, what waits for its start goes back to the queue uncounted, and what hangs is in doubt after drain_s."""
+    never = asyncio.Event()
+
+    async def hang(_message: Message) -> Outcome:
+        await never.wait()
+        raise AssertionError
+
+    # Ten a second: two start within the horizon of 200 ms, one at once and one in 100 ms.
+    async with rig_of(hang, per_second=5, max_in_flight=10) as rig:
+        await rig.submit(*[message() for _ in range(10)])
+        await rig.driver.wait_started(1)
+        await rig.dialer.drain(0)
+        await rig.spool.all_settled()
+
+        assert {"in_doubt": 1, "queued": 9} == await rig.states()
+        assert [(0,)] == await rig.rows("SELECT DISTINCT attempts FROM sms_spool WHERE state = 'queued'")
+
+
+async def test_without_a_lease_nothing_starts(rig_of: Callable[..., Rig]) -> None:
+    """A node whose lease has run out claims nothing; with a new heartbeat it goes on."""
+    async with rig_of(None, lease_s=0.2) as rig:
+        async with asyncio.timeout(5):
+            while rig.lease.valid:
+                await asyncio.sleep(0.02)
+        await rig.submit(message())
+        rig.spool.looked.clear()
+        await rig.spool.looked.wait()
+        assert {"queued": 1} == await rig.states()
+
+        rig.lease.lease_s = 30
+        assert await rig.lease.beat({})
+        await rig.until_sent(1)
+
+
+async def test_the_pace_holds(rig_of: Callable[..., Rig]) -> None:
+    """In no half second do more messages of a campaign start than its between_ms allows."""
+    starts: list[float] = []
+
+    def answer(_message: Message) -> Outcome:
+        starts.append(asyncio.get_running_loop().time())
+        return Sent()
+
+    async with rig_of(answer, campaign(interval_s=0.02)) as rig:
+        await rig.submit(*[message() for _ in range(100)])
+        await rig.until_sent(100)
+
+        # Late ones on a busy machine catch up by 3 % at most.
+        for first, last in zip(starts, starts[27:], strict=False):
+            assert last - first > 0.5
+
+
+@pytest.fixture(autouse=True)
+async def _no_task_left() -> AsyncIterator[None]:
+    """Leave no task behind: a part that outlives its rig would serve the next test."""
+    yield
+    assert {asyncio.current_task()} == asyncio.all_tasks()
