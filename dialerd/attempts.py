@@ -23,7 +23,8 @@ class Attempts:
 
     `wait_s(message)` is asked at a message's start and returns how much longer it has to wait, in seconds.
     `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
-    tried: after stop(), or when `may_start(message)` is false at its time. `idle()` is called when nothing is under way.
+    tried: after stop(), or when `may_start(message)` is false at its time. `idle()` is called when nothing is under
+    way.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Attempts:
                     outcome = await self._driver.send(message)
         except TimeoutError:
             return InDoubt("no answer in time" if limit_s is None else f"no answer within {limit_s:g} s")
-        except Exception as error:  # noqa: BLE001  # a driver's bug must not stop the daemon; the message may have gone
+        except Exception as error:  # a driver's bug must not stop the daemon; the message may have gone
             logger.exception("driver_failed", message_id=message.id)
             return InDoubt(f"the driver failed: {type(error).__name__}")
         hit("send.end")

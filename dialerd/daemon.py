@@ -257,7 +257,7 @@ async def _move_uploads(parts: _Parts) -> None:
     """Finish the uploads that a killed process had loaded but not moved into the spool. Runs until cancelled."""
     while True:
         try:
-            await bases.move(parts.store, clock=parts.clock, wake=parts.spool.wake)
+            await bases.tidy(parts.store, clock=parts.clock, wake=parts.spool.wake)
             parts.spool.database_answered("uploads")
         except DatabaseGone as error:
             parts.spool.database_failed(error, "uploads")

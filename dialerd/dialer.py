@@ -306,7 +306,7 @@ class Dialer:
                 await self.driver.probe()
         except (Unavailable, TimeoutError) as trouble:
             error = str(trouble) or "no answer"
-        except Exception as trouble:  # noqa: BLE001  # a driver's bug must not stop the daemon
+        except Exception as trouble:  # a driver's bug must not stop the daemon
             logger.exception("driver_failed", provider=self.name)
             error = f"the driver failed: {type(trouble).__name__}"
         self.breaker.probed(error, asyncio.get_running_loop().time(), random.random())  # noqa: S311

@@ -41,5 +41,7 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
         return Examined(address.value, zone, 1)
     parts = count_parts(data, campaign.unicode)
     if parts > campaign.max_parts:
-        raise BadText(f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long")
+        raise BadText(
+            f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"
+        )
     return Examined(address.value, zone, parts)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from dialerd.examine import examine
 from dialerd.failpoint import hit
 from dialerd.model.calendar import parse_when
@@ -14,7 +12,7 @@ from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
 from dialerd.model.message import BULK, URGENT, State, new_id
 from dialerd.settings import Settings
-from dialerd.store import Store
+from dialerd.store import Connection, Store
 from dialerd.store import scheduler as scheduler_table
 from dialerd.store import spool as spool_table
 from dialerd.store.blacklist import blocked

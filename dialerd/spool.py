@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy.engine import Connection
-
 from dialerd import log
 from dialerd.failpoint import hit
 from dialerd.lease import Lease
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message, State
 from dialerd.model.retry import Verdict
-from dialerd.store import Store
+from dialerd.store import Connection, Store
 from dialerd.store.claim import Claimed, Order, claim
 from dialerd.store.lanes import Lane, lanes
 from dialerd.store.pause import paused

@@ -1,5 +1,4 @@
 """Addresses: what is read, in which form, in which zones, and what is refused with which words."""
-# ruff: noqa: RUF001 - characters that look like others are what is tested here
 
 import string
 import subprocess

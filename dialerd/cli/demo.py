@@ -137,9 +137,7 @@ async def _bring_in(store: Store, frame: Frame, folder: Path, say: Callable[...,
     for when, text in ((now, "Scheduled for this very minute."), (now + timedelta(hours=1), "Scheduled for later.")):
         wall = f"{when.astimezone(zone):%Y-%m-%d %H:%M:%S}"
         say(f"Scheduling an SMS for {wall} in {settings.campaigns[SMS].timezone} …")
-        await intake.schedule(
-            store, settings, campaign=SMS, destination="099 123 456", data=text, when=wall, now=now
-        )
+        await intake.schedule(store, settings, campaign=SMS, destination="099 123 456", data=text, when=wall, now=now)
     say("Sending an e-mail …")
     await intake.submit(
         store, settings, campaign=MAIL, destination="ana@example.com", data="Good to see you. Ñandú!", now=now

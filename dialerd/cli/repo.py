@@ -71,9 +71,7 @@ async def list_(frame: Frame, limit: int, as_json: bool, **given: str | None) ->
         first, last = await store.read(bounds, filters)
         before: int | None = last + 1
         while before is not None and len(results) < limit:
-            got = await store.read(
-                page_back, filters, before_seq=before, down_to_seq=first, most=limit - len(results)
-            )
+            got = await store.read(page_back, filters, before_seq=before, down_to_seq=first, most=limit - len(results))
             results += got.rows
             before = got.next_seq
     results.reverse()

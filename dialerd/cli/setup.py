@@ -145,10 +145,7 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
     click.echo()
     print_table(
         ["provider", "driver", "answer", "reason"],
-        [
-            (name, one["driver"], answer[one["reachable"]], one["reason"])
-            for name, one in document["providers"].items()
-        ],
+        [(name, one["driver"], answer[one["reachable"]], one["reason"]) for name, one in document["providers"].items()],
         title="Providers",
     )
     click.echo()

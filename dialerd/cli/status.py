@@ -62,10 +62,7 @@ def _print(shown: Report, settings: Settings) -> None:
     each = shown.campaigns.items()
     print_table(
         ["campaign", "state", "opens at", "oldest due"],
-        [
-            (name, one.state, local(one.opens_at, zones[name]), local(one.oldest_due, zones[name]))
-            for name, one in each
-        ],
+        [(name, one.state, local(one.opens_at, zones[name]), local(one.oldest_due, zones[name])) for name, one in each],
         title="Campaigns",
     )
     click.echo()
@@ -121,9 +118,7 @@ async def _list(frame: Frame, as_json: bool) -> None:
     async with frame.open_store() as store:
         reasons = await store.read(paused)
     now = datetime.now(UTC)
-    listed = {
-        name: _shown(campaign, reasons, now) for name, campaign in sorted(frame.settings.campaigns.items())
-    }
+    listed = {name: _shown(campaign, reasons, now) for name, campaign in sorted(frame.settings.campaigns.items())}
     if as_json:
         print_json({"campaigns": listed})
         return

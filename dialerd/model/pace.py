@@ -55,7 +55,7 @@ def plan(
         queues.setdefault(campaign, deque()).append(index)
     if provider is None:
         for campaign, queue in queues.items():
-            _plan_one(queue, waiting, starts, campaigns.get(campaign), now)
+            _plan_one(queue, starts, campaigns.get(campaign), now)
         return starts
 
     while queues:
@@ -75,9 +75,7 @@ def plan(
     return starts
 
 
-def _plan_one(
-    queue: deque[int], waiting: Sequence[tuple[str, int]], starts: list[float | None], gate: Gate | None, now: float
-) -> None:
+def _plan_one(queue: deque[int], starts: list[float | None], gate: Gate | None, now: float) -> None:
     for index in queue:
         if gate is None:
             starts[index] = 0.0

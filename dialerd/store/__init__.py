@@ -16,7 +16,7 @@ from dialerd.failpoint import hit
 from dialerd.model.errors import DatabaseGone
 from dialerd.store.engine import open_engine
 
-__all__ = ["Store"]
+__all__ = ["Connection", "Store"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from dialerd.examine import ZONE_NOT_ASKED, Examined
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel, Message, Status
-from dialerd.model.pace import HORIZON_S, Gate, plan, room
+from dialerd.model.pace import HORIZON_S, plan, room
 from dialerd.model.turns import share
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.blacklist import blocked
@@ -184,10 +184,10 @@ class _Claim:
 
     def _judge(self, row: Row[Any]) -> None:
         campaign = self.order.terms[row.campaign].campaign
-        if campaign.expires_s is not None and row.due_since is not None:
-            if (self.order.now - row.due_since).total_seconds() > campaign.expires_s:
-                self.endings.append(Ending(row.seq, Status.EXPIRED, f"waited longer than {campaign.expires_s:g} s"))
-                return
+        waited_s = (self.order.now - row.due_since).total_seconds() if row.due_since else 0
+        if campaign.expires_s is not None and waited_s > campaign.expires_s:
+            self.endings.append(Ending(row.seq, Status.EXPIRED, f"waited longer than {campaign.expires_s:g} s"))
+            return
         details = row.details if isinstance(row.details, dict) else None
         if details is not row.details and campaign.channel is Channel.EMAIL:
             self.endings.append(Ending(row.seq, Status.FAILED, "details are no JSON object, or too large to read"))

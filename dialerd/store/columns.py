@@ -22,7 +22,18 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["JSON_DETAILS", "Instant", "MessageId", "RisingInteger", "instant_check", "instant_text", "json_check", "new_id", "now", "text_check"]
+__all__ = [
+    "JSON_DETAILS",
+    "Instant",
+    "MessageId",
+    "RisingInteger",
+    "instant_check",
+    "instant_text",
+    "json_check",
+    "new_id",
+    "now",
+    "text_check",
+]
 
 RisingInteger = BigInteger().with_variant(Integer, "sqlite")
 JSON_DETAILS = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -114,7 +125,8 @@ def instant_check(column: str, dialect: str) -> CheckConstraint:
     else:
         # Any modifier makes SQLite work the date out: without one it repeats 31 February as it came.
         rule = (
-            f"{column} IS NULL OR (length({column}) >= 19 AND datetime(substr({column}, 1, 19), '+0 days') IS substr({column}, 1, 19)"
+            f"{column} IS NULL OR (length({column}) >= 19"
+            f" AND datetime(substr({column}, 1, 19), '+0 days') IS substr({column}, 1, 19)"
             f" AND {column} >= '1970' AND (length({column}) = 19 OR (substr({column}, 20) GLOB '.[0-9]*'"
             f" AND substr({column}, 21) NOT GLOB '*[^0-9]*' AND length({column}) <= 26)))"
         )

@@ -9,7 +9,6 @@ from sqlalchemy import bindparam, delete, insert, select, text
 from sqlalchemy.engine import Connection
 
 from dialerd.model.retry import Verdict
-from dialerd.store.columns import Instant
 from dialerd.store.settle import Settlement, settle
 from dialerd.store.tables import node as node_table
 
@@ -100,9 +99,7 @@ def rescue(
         {"incarnation": incarnation},
     ).tuples().all()  # fmt: skip
     settlements = [
-        Settlement(
-            seq=seq, attempt=attempt, incarnation=incarnation, provider=None, verdict=doubt(campaign, attempt)
-        )
+        Settlement(seq=seq, attempt=attempt, incarnation=incarnation, provider=None, verdict=doubt(campaign, attempt))
         for seq, campaign, attempt in held
     ]
     return settle(connection, settlements, now=now)

@@ -34,16 +34,16 @@ def gates(
         booked = _locked(connection, sorted(intervals))
     now = _clock(connection)
     opened = {
-        (kind, name): Gate(interval_s, booked[kind, name]).opened(now, most_cost=MOST_PARTS if kind == "provider" else 1)
+        (kind, name): Gate(interval_s, booked[kind, name]).opened(
+            now, most_cost=MOST_PARTS if kind == "provider" else 1
+        )
         for (kind, name), interval_s in intervals.items()
     }
     of_provider = opened.pop(("provider", provider[0]), None)
     return now, of_provider, {name: gate for (_, name), gate in opened.items()}
 
 
-def book(
-    connection: Connection, *, provider: tuple[str, Gate | None], campaigns: Mapping[str, Gate]
-) -> None:
+def book(connection: Connection, *, provider: tuple[str, Gate | None], campaigns: Mapping[str, Gate]) -> None:
     """Write how far the gates have moved on."""
     rows = [{"kind": "campaign", "name": name, "next_at": gate.next_at} for name, gate in campaigns.items()]
     if provider[1]:

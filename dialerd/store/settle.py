@@ -23,7 +23,10 @@ SAME_CLAIM = "(o.claimed_at IS NULL OR s.claimed_at = o.claimed_at)"
 #: What the claim has locked, or an operator names: nobody is sending it.
 NOT_SENDING = "s.state <> 'sending'"
 
-KEPT = "id, campaign, destination, data, priority, base, calldate, agent, source, details, attempts, parts, queued_at, address"
+KEPT = (
+    "id, campaign, destination, data, priority, base, calldate, agent, source, details, attempts, parts, queued_at,"
+    " address"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

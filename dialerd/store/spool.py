@@ -74,7 +74,9 @@ def next_ripe(connection: Connection) -> datetime | None:
     return due_at
 
 
-def expire(connection: Connection, campaign: str, *, due_before: datetime, reason: str, now: datetime, most: int) -> int:
+def expire(
+    connection: Connection, campaign: str, *, due_before: datetime, reason: str, now: datetime, most: int
+) -> int:
     """Move waiting messages of a campaign that have been due since before `due_before` to sms_repo; return how many."""
     skip = " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
     statement = text(

@@ -148,9 +148,7 @@ def _oldest_due(connection: Connection, name: str, now: datetime) -> datetime | 
         "SELECT due_since FROM sms_spool WHERE state IN ('queued', 'deferred') AND campaign = :name"
         " AND due_since IS NOT NULL AND due_at <= :now ORDER BY due_since LIMIT 1"
     ).bindparams(bindparam("now", type_=Instant))
-    due: datetime | None = connection.execute(
-        statement.columns(due_since=Instant), {"name": name, "now": now}
-    ).scalar()
+    due: datetime | None = connection.execute(statement.columns(due_since=Instant), {"name": name, "now": now}).scalar()
     return due
 
 

@@ -25,7 +25,17 @@ from sqlalchemy import (
 )
 
 from dialerd.examine import ZONE_NOT_ASKED
-from dialerd.store.columns import JSON_DETAILS, Instant, MessageId, RisingInteger, instant_check, json_check, new_id, now, text_check
+from dialerd.store.columns import (
+    JSON_DETAILS,
+    Instant,
+    MessageId,
+    RisingInteger,
+    instant_check,
+    json_check,
+    new_id,
+    now,
+    text_check,
+)
 
 __all__ = [
     "blacklist",

@@ -73,7 +73,7 @@ def test_the_environment_names_the_configuration(tmp_path: Path, monkeypatch: py
 
 def test_every_problem_is_shown(tmp_path: Path) -> None:
     """A wrong configuration ends with 2, and with a line for each thing wrong in any of its files."""
-    config = configure(tmp_path, main_file='nonsense = 1\n', Broken="per_second = -1\nbogus = 2\n")
+    config = configure(tmp_path, main_file="nonsense = 1\n", Broken="per_second = -1\nbogus = 2\n")
 
     result = call("status", config=config)
 

@@ -7,7 +7,7 @@ import pytest
 from dialerd.settings import load
 from tests.cli.calls import call, configure, documented, on_terminal, refused
 
-SHUT = 'dates = { start = 2999-01-01 }'
+SHUT = "dates = { start = 2999-01-01 }"
 
 # init
 

@@ -30,9 +30,10 @@ def test_the_counts_are_said(store: Store, config: Path) -> None:
     spooled(store, {}, {}, {"state": "sending"}, {"state": "in_doubt"}, base="b")
 
     assert "2 held; left alone: 1 sending, 1 in_doubt\n" == call("spool", "hold", "--base", "b", config=config).stdout
-    assert "2 released; left alone: 1 sending, 1 in_doubt\n" == call(
-        "spool", "release", "--base", "b", config=config
-    ).stdout
+    assert (
+        "2 released; left alone: 1 sending, 1 in_doubt\n"
+        == call("spool", "release", "--base", "b", config=config).stdout
+    )
     assert "0 held\n" == call("spool", "hold", "--base", "other", config=config).stdout
 
 

@@ -29,7 +29,7 @@ def store(database_url: str) -> Iterator[Store]:
 @pytest.fixture
 def config(tmp_path: Path, database_url: str) -> Path:
     """A configuration on that database."""
-    return configure(tmp_path, url=database_url, Shut='dates = { start = 2999-01-01 }', Off="enabled = false")
+    return configure(tmp_path, url=database_url, Shut="dates = { start = 2999-01-01 }", Off="enabled = false")
 
 
 def test_status_as_json(store: Store, config: Path) -> None:

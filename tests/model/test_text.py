@@ -1,5 +1,4 @@
 """The text of an SMS: coding, counting, cutting, transliterating."""
-# ruff: noqa: RUF001 - characters that look like others are what is tested here
 
 import time
 from collections.abc import Callable

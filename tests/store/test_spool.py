@@ -204,7 +204,7 @@ def test_what_waits_too_long_expires(store: Store) -> None:
     assert 2 == expired(store)
 
     gone = {row.data: (row.status, row.error, row.dateprocessed) for row in rows(store, sms_repo).values()}
-    assert {name: ("expired", "too old", NOW) for name in ("queued", "deferred")} == gone
+    assert dict.fromkeys(("queued", "deferred"), ("expired", "too old", NOW)) == gone
     assert {"held", "doubt", "sending", "neighbour", "just", "never due"} == {
         row.data for row in rows(store, sms_spool).values()
     }
@@ -241,9 +241,7 @@ def test_expiry_and_claim_share_nothing(store: Store) -> None:
         gone, taken = threads.submit(expirer), threads.submit(claimer)
 
     assert 300 == gone.result() + taken.result()
-    assert [("sending", taken.result())] == select(store, "SELECT state, count(*) FROM sms_spool GROUP BY state") or (
-        0 == taken.result()
-    )
+    assert [(taken.result(),)] == select(store, "SELECT count(*) FROM sms_spool WHERE state = 'sending'")
     assert [(gone.result(),)] == select(store, "SELECT count(*) FROM sms_repo")
 
 

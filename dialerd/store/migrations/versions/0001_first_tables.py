@@ -17,7 +17,17 @@ from sqlalchemy import (
     text,
 )
 
-from dialerd.store.columns import JSON_DETAILS, Instant, MessageId, RisingInteger, instant_check, json_check, new_id, now, text_check
+from dialerd.store.columns import (
+    JSON_DETAILS,
+    Instant,
+    MessageId,
+    RisingInteger,
+    instant_check,
+    json_check,
+    new_id,
+    now,
+    text_check,
+)
 
 revision = "0001"
 down_revision = None
@@ -105,9 +115,13 @@ def upgrade() -> None:
         UniqueConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_sms_spool_queue", "sms_spool", ["campaign", "zone", "priority", "seq"], **_partial("state = 'queued'"))
+    op.create_index(
+        "ix_sms_spool_queue", "sms_spool", ["campaign", "zone", "priority", "seq"], **_partial("state = 'queued'")
+    )
     op.create_index("ix_sms_spool_ripe", "sms_spool", ["due_at"], **_partial("state = 'deferred'"))
-    op.create_index("ix_sms_spool_waiting", "sms_spool", ["campaign", "due_since"], **_partial("state IN ('queued', 'deferred')"))
+    op.create_index(
+        "ix_sms_spool_waiting", "sms_spool", ["campaign", "due_since"], **_partial("state IN ('queued', 'deferred')")
+    )
     op.create_index("ix_sms_spool_sending", "sms_spool", ["incarnation"], **_partial("state = 'sending'"))
     op.create_index("ix_sms_spool_aside", "sms_spool", ["campaign", "seq"], **_partial("state IN ('held', 'in_doubt')"))
     op.create_table(
@@ -151,7 +165,9 @@ def upgrade() -> None:
         CheckConstraint("channel IN ('sms', 'email')", name="channel"),
         *_instants("expires"),
     )
-    op.create_index("uq_blacklist_entry", "blacklist", ["channel", "value", text("coalesce(campaign, '')")], unique=True)
+    op.create_index(
+        "uq_blacklist_entry", "blacklist", ["channel", "value", text("coalesce(campaign, '')")], unique=True
+    )
     op.create_table(
         "sms_inbound",
         Column("id", MessageId, primary_key=True, server_default=new_id()),
