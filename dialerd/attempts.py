@@ -49,6 +49,8 @@ class Attempts:
         self._workers: set[asyncio.Task[None]] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._under_way: set[asyncio.Task[None]] = set()
+        #: A worker has been called and has not come yet.
+        self._called = False
         self._stopping = asyncio.Event()
 
     def add(self, messages: Iterable[tuple[Message, float]]) -> None:
@@ -80,20 +82,23 @@ class Attempts:
 
         So a driver that answers at once needs one worker, and a slow one gets as many as there are messages.
         """
-        if not self._ready:
+        if not self._ready or self._called:
             return
         while self._waiting:
             waiting = self._waiting.pop()
             if not waiting.done():
                 waiting.set_result(None)
+                self._called = True
                 return
         if len(self._workers) < self._most:
+            self._called = True
             worker = asyncio.get_running_loop().create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
         done = 0
+        self._called = False
         while not self._stopping.is_set():
             if not self._ready:
                 if not self._under_way:
@@ -104,6 +109,7 @@ class Attempts:
                     await waiting
                 except asyncio.CancelledError:
                     return
+                self._called = False
                 continue
             message, start_at = self._ready.popleft()
             self._call_worker()

@@ -60,6 +60,8 @@ class Dialer:
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
         self._spool = spool
+        # Bound once: the module's logger would be bound anew for each of a million attempts.
+        self._log = logger.bind(provider=name)
         self._interval_s = None if per_second is None else 1 / per_second
         self._up_to_seq: int | None = None
         self._attempts = Attempts(
@@ -78,6 +80,7 @@ class Dialer:
         self._next_start: dict[str | None, float] = {}
         self._paused: frozenset[str] = frozenset()
         self._served: dict[str, int] = {}
+        self._rated = (asyncio.get_running_loop().time(), 0)
         self._stir = asyncio.Event()
         self._draining = False
         #: Something may be queued that may go; or only at this time of the loop's clock.
@@ -91,10 +94,17 @@ class Dialer:
         return self._out.total()
 
     def report(self) -> dict[str, Any]:
-        """Return the provider's health for status: state, reason, permits out."""
-        shut = self.breaker.allows(asyncio.get_running_loop().time()) == 0
-        state = "up" if not shut else "down" if self.breaker.needs_probe else "throttled"
-        return {"state": state, "reason": self.breaker.reason if shut else None, "in_flight": self.in_flight}
+        """Return the provider's health for status: state, reason, permits out, messages a second since last asked."""
+        now = asyncio.get_running_loop().time()
+        shut = self.breaker.allows(now) == 0
+        since, before = self._rated
+        self._rated = (now, self.tally["sent"])
+        return {
+            "state": "up" if not shut else "down" if self.breaker.needs_probe else "throttled",
+            "reason": self.breaker.reason if shut else None,
+            "in_flight": self.in_flight,
+            "rate": round((self.tally["sent"] - before) / max(now - since, 0.001), 2),
+        }
 
     def notice(self, notice: Notice) -> None:
         """Wake up when something is queued that may go through this provider now."""
@@ -274,11 +284,10 @@ class Dialer:
             now=self._spool.clock(),
             jitter=jitter,
         )
-        logger.debug(
+        self._log.debug(
             "message_attempted",
             message_id=message.id,
             campaign=message.campaign,
-            provider=self.name,
             outcome=type(outcome).__name__,
             attempt=message.attempt,
             error=decided.error,

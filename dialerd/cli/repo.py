@@ -6,13 +6,14 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 import click
 
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
-from dialerd.cli.output import iso, local, print_json, print_table
+from dialerd.cli.output import iso, local, print_json, print_table, progress
 from dialerd.model.calendar import first_instant, parse_when
 from dialerd.model.message import Status
 from dialerd.settings import Settings
@@ -107,11 +108,17 @@ async def export(frame: Frame, form: str, **given: str | None) -> None:
     filters, _ = _filters(frame.settings, **given)
     stdout = sys.stdout.buffer
     async with frame.open_store() as store:
-        if form == "csv":
-            stdout.write(_csv([COLUMNS]))
-        async for rows in _pages(store, filters):
-            stdout.write(_as_csv(rows) if form == "csv" else _as_jsonl(rows))
-    stdout.flush()
+        # Not among the lines of an export that goes to the same terminal.
+        with nullcontext(None) if sys.stdout.isatty() else progress("exporting") as show:
+            if form == "csv":
+                stdout.write(_csv([COLUMNS]))
+            done = 0
+            async for rows in _pages(store, filters):
+                stdout.write(_as_csv(rows) if form == "csv" else _as_jsonl(rows))
+                done += len(rows)
+                if show is not None:
+                    show(done)
+            stdout.flush()
 
 
 async def _pages(store: Store, filters: Filters) -> AsyncIterator[list[dict[str, Any]]]:

@@ -1,12 +1,13 @@
 """The claim: takes the next messages of one provider, by priority, turns, permits and pace."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import bindparam, text
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from dialerd.examine import ZONE_NOT_ASKED, Examined
 from dialerd.model.campaign import Campaign
@@ -16,8 +17,8 @@ from dialerd.model.pace import HORIZON_S, plan, room
 from dialerd.model.turns import share
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.blacklist import blocked
-from dialerd.store.columns import Instant
-from dialerd.store.lanes import Lane, candidates, lanes
+from dialerd.store.columns import Instant, as_instant
+from dialerd.store.lanes import Candidate, Lane, candidates, lanes
 from dialerd.store.pace import book, gates
 from dialerd.store.pause import paused
 from dialerd.store.settle import Ending, finish_waiting
@@ -60,7 +61,7 @@ class Order:
     up_to_seq: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Claimed:
     """What a claim took: each message with the seconds from now at which it may start.
 
@@ -68,10 +69,15 @@ class Claimed:
     and lets the first go on then. `ended` counts by status what went to sms_repo without an attempt.
     """
 
-    messages: list[tuple[Message, float]] = field(default_factory=list)
+    taken: list[tuple[Candidate, Examined | None, Campaign, float]] = field(default_factory=list, repr=False)
     more: bool = False
     free_in_s: float | None = None
     ended: dict[Status, int] = field(default_factory=dict)
+
+    @cached_property
+    def messages(self) -> list[tuple[Message, float]]:
+        """What was taken; built when first asked for, so that it costs the transaction nothing."""
+        return [(_message(row, examined, campaign), start_in_s) for row, examined, campaign, start_in_s in self.taken]
 
 
 def claim(connection: Connection, order: Order) -> Claimed:
@@ -88,7 +94,8 @@ class _Claim:
     def __init__(self, connection: Connection, order: Order) -> None:
         self.connection = connection
         self.order = order
-        self.picked: list[tuple[Row[Any], Examined]] = []
+        #: Rows to send, each with what was computed of it just now, if it had to be.
+        self.picked: list[tuple[Candidate, Examined | None]] = []
         self.endings: list[Ending] = []
         self.touched: list[tuple[int, Examined]] = []
         #: Campaigns with messages that were picked and must wait for their pace.
@@ -105,9 +112,8 @@ class _Claim:
                 break
             self._round(going, quota - len(self.picked))
         self._leave_out_blacklisted()
-        messages = self._take()
+        result = Claimed(self._take())
         self._write_touched_and_endings()
-        result = Claimed(messages)
         result.more, result.free_in_s = self._left(waiting)
         for ending in self.endings:
             result.ended[ending.status] = result.ended.get(ending.status, 0) + 1
@@ -160,13 +166,13 @@ class _Claim:
         shares = share(quota, {name: self.permits[name] for name in self.order.terms if name in level})
         asked = [(lane, part) for name, part in shares.items() for lane in level[name]]
         found = candidates(self.connection, asked, up_to_seq=self.order.up_to_seq)
-        by_campaign: dict[str, list[tuple[Lane, int, Sequence[Row[Any]]]]] = {}
+        by_campaign: dict[str, list[tuple[Lane, int, list[Candidate]]]] = {}
         for (lane, part), rows in zip(asked, found, strict=True):
             by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
         for some in by_campaign.values():
             self._take_share(some, best)
 
-    def _take_share(self, some: list[tuple[Lane, int, Sequence[Row[Any]]]], best: int) -> None:
+    def _take_share(self, some: list[tuple[Lane, int, list[Candidate]]], best: int) -> None:
         """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on."""
         part = some[0][1]
         rows = sorted((row for _, _, rows in some for row in rows if row.priority == best), key=lambda row: row.seq)
@@ -182,17 +188,16 @@ class _Claim:
             else:
                 lane.after = found[-1].seq
 
-    def _judge(self, row: Row[Any]) -> None:
+    def _judge(self, row: Candidate) -> None:
         campaign = self.order.terms[row.campaign].campaign
-        waited_s = (self.order.now - row.due_since).total_seconds() if row.due_since else 0
-        if campaign.expires_s is not None and waited_s > campaign.expires_s:
+        if campaign.expires_s is not None and self._waited_s(row) > campaign.expires_s:
             self.endings.append(Ending(row.seq, Status.EXPIRED, f"waited longer than {campaign.expires_s:g} s"))
             return
         details = row.details if isinstance(row.details, dict) else None
         if details is not row.details and campaign.channel is Channel.EMAIL:
             self.endings.append(Ending(row.seq, Status.FAILED, "details are no JSON object, or too large to read"))
             return
-        examined = Examined(row.address, row.zone, row.parts or 1)
+        examined = None
         if row.address is None or (campaign.recipient_hours and row.zone == ZONE_NOT_ASKED):
             try:
                 examined = self.order.examine(campaign, row.destination, row.data, details)
@@ -208,9 +213,17 @@ class _Claim:
         self.picked.append((row, examined))
         self.permits[row.campaign] -= 1
 
+    def _waited_s(self, row: Candidate) -> float:
+        due_since = as_instant(row.due_since)
+        return (self.order.now - due_since).total_seconds() if due_since else 0.0
+
     def _leave_out_blacklisted(self) -> None:
         asked = [
-            (self.order.terms[row.campaign].campaign.channel, examined.address, row.campaign)
+            (
+                self.order.terms[row.campaign].campaign.channel,
+                examined.address if examined else row.address or "",
+                row.campaign,
+            )
             for row, examined in self.picked
         ]
         entries = blocked(self.connection, asked, now=self.order.now)
@@ -222,14 +235,18 @@ class _Claim:
             ]
             self.picked = [pick for pick, key in zip(self.picked, asked, strict=True) if key not in entries]
 
-    def _take(self) -> list[tuple[Message, float]]:
+    def _take(self) -> list[tuple[Candidate, Examined | None, Campaign, float]]:
         starts = plan(
-            [(row.campaign, examined.parts) for row, examined in self.picked],
+            [(row.campaign, examined.parts if examined else row.parts or 1) for row, examined in self.picked],
             provider=self.provider_gate,
             campaigns=self.campaign_gates,
             now=self.now_s,
         )
-        taken = [(*pick, start) for pick, start in zip(self.picked, starts, strict=True) if start is not None]
+        taken = [
+            (row, examined, self.order.terms[row.campaign].campaign, start)
+            for (row, examined), start in zip(self.picked, starts, strict=True)
+            if start is not None
+        ]
         self.put_back = {row.campaign for (row, _), start in zip(self.picked, starts, strict=True) if start is None}
         if not taken:
             return []
@@ -241,14 +258,13 @@ class _Claim:
         self.connection.execute(
             statement.bindparams(bindparam("now", type_=Instant)),
             {
-                "seqs": bind_list(self.connection, [row.seq for row, _, _ in taken]),
+                "seqs": bind_list(self.connection, [row.seq for row, *_ in taken]),
                 "incarnation": self.order.incarnation,
                 "node": self.order.node,
                 "now": self.order.now,
             },
         )
-        return [(_message(row, examined, self.order.terms[row.campaign].campaign), start)
-                for row, examined, start in taken]  # fmt: skip
+        return taken
 
     def _write_touched_and_endings(self) -> None:
         if self.touched:
@@ -260,22 +276,24 @@ class _Claim:
             finish_waiting(self.connection, self.endings, now=self.order.now)
 
 
-def _message(row: Row[Any], examined: Examined, campaign: Campaign) -> Message:
+def _message(row: Candidate, examined: Examined | None, campaign: Campaign) -> Message:
+    queued_at = as_instant(row.queued_at)
+    assert queued_at is not None
     return Message(
         id=row.id,
         seq=row.seq,
         campaign=row.campaign,
         channel=campaign.channel,
         destination=row.destination,
-        address=examined.address,
+        address=examined.address if examined else row.address or "",
         data=row.data,
         priority=row.priority,
         base=row.base,
-        calldate=row.calldate,
+        calldate=as_instant(row.calldate),
         agent=row.agent,
         source=row.source or campaign.source,
         details=row.details if isinstance(row.details, dict) else {},
-        queued_at=row.queued_at,
+        queued_at=queued_at,
         attempt=row.attempts + 1,
-        parts=examined.parts,
+        parts=examined.parts if examined else row.parts or 1,
     )

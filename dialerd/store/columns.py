@@ -27,6 +27,8 @@ __all__ = [
     "Instant",
     "MessageId",
     "RisingInteger",
+    "as_instant",
+    "id_check",
     "instant_check",
     "instant_text",
     "json_check",
@@ -72,7 +74,12 @@ class Instant(TypeDecorator[datetime]):
         """Return aware UTC on both databases."""
         if value is None or dialect.name == "postgresql":
             return value  # type: ignore[no-any-return]  # the session's time zone is UTC
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        return as_instant(value)
+
+
+def as_instant(value: datetime | str | None) -> datetime | None:
+    """Return an instant as read without its column's type: hot paths convert only what they look at."""
+    return datetime.fromisoformat(value + "+00:00") if isinstance(value, str) else value
 
 
 def instant_text(value: datetime) -> str:
@@ -133,10 +140,16 @@ def instant_check(column: str, dialect: str) -> CheckConstraint:
     return CheckConstraint(text(rule), name=f"{column}_instant").ddl_if(dialect=dialect)
 
 
+def id_check() -> CheckConstraint:
+    """Return the check that keeps ids in the one spelling by which SQLite's text finds them; PostgreSQL's type does."""
+    rule = "typeof(id) = 'text' AND id GLOB '????????-????-????-????-????????????' AND id NOT GLOB '*[^0-9a-f-]*'"
+    return CheckConstraint(text(rule), name="id_text").ddl_if(dialect="sqlite")
+
+
 def text_check(*columns: str) -> list[CheckConstraint]:
     """Return the checks that keep blobs out of SQLite's text columns, which take anything."""
     return [
-        CheckConstraint(text(f"typeof({column}) = 'text'"), name=f"{column}_text").ddl_if(dialect="sqlite")
+        CheckConstraint(text(f"typeof({column}) IN ('text', 'null')"), name=f"{column}_text").ddl_if(dialect="sqlite")
         for column in columns
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         # Other systems insert too, some of them in Latin-1: such a text must not stop the claim that reads it.
         connection.text_factory = _forgiving_text
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(cursor)
         # With NORMAL a power cut loses commits, and a lost claim is a message sent twice.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -61,6 +62,20 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Switch the file to its write-ahead log; while two do so with a new file, one is told at once that it is locked."""
+    give_up_at = time.monotonic() + BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _forgiving_text(raw: bytes) -> str:

@@ -5,27 +5,42 @@ What waits elsewhere (deferred, held, closed campaigns) does not stand in the qu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import TextualSelect, text
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from dialerd.store.columns import JSON_DETAILS, Instant, MessageId
+from dialerd.store.columns import JSON_DETAILS, MessageId
 
-__all__ = ["Lane", "candidates", "lanes"]
+__all__ = ["Candidate", "Lane", "candidates", "lanes"]
 
-COLUMNS = (
-    "seq, id, campaign, destination, data, priority, base, calldate, agent, source, details, due_since, attempts,"
-    " queued_at, address, zone, parts"
-)
-TYPES: dict[str, Any] = {
-    "id": MessageId,
-    "calldate": Instant,
-    "details": JSON_DETAILS,
-    "due_since": Instant,
-    "queued_at": Instant,
-}
+
+class Candidate(NamedTuple):
+    """A queued row as it stands; instants come as the database spells them (see columns.as_instant)."""
+
+    seq: int
+    id: str
+    campaign: str
+    destination: str
+    data: str
+    priority: int
+    base: str | None
+    calldate: datetime | str | None
+    agent: str | None
+    source: str | None
+    details: Any
+    due_since: datetime | str | None
+    attempts: int
+    queued_at: datetime | str
+    address: str | None
+    zone: str
+    parts: int | None
+
+
+COLUMNS = ", ".join(Candidate._fields)
+TYPES: dict[str, Any] = {"id": MessageId, "details": JSON_DETAILS}
 
 #: One probe of the index per lane, whatever stands in it: each step looks for the first row behind the lane before.
 HEADS = text(
@@ -56,14 +71,14 @@ def lanes(connection: Connection) -> list[Lane]:
 
 def candidates(
     connection: Connection, asked: Sequence[tuple[Lane, int]], *, up_to_seq: int | None
-) -> list[Sequence[Row[Any]]]:
+) -> list[list[Candidate]]:
     """Return for each (lane, most) its next rows by priority and seq, locked where others could claim them too."""
     bounded = up_to_seq is not None
     if connection.dialect.name == "sqlite":
         statement = _head_of_one(bounded)
         return [
-            connection.execute(
-                statement,
+            list(map(Candidate._make, connection.execute(statement, parameters).all()))
+            for parameters in (
                 {
                     "campaign": lane.campaign,
                     "zone": lane.zone,
@@ -71,9 +86,9 @@ def candidates(
                     "after": lane.after,
                     "most": most,
                     "up_to_seq": up_to_seq,
-                },
-            ).all()
-            for lane, most in asked
+                }
+                for lane, most in asked
+            )
         ]
     parameters = {
         "lanes": list(range(len(asked))),
@@ -84,12 +99,12 @@ def candidates(
         "mosts": [most for _, most in asked],
         "up_to_seq": up_to_seq,
     }
-    found: list[list[Row[Any]]] = [[] for _ in asked]
-    for row in connection.execute(_heads_of_all(bounded), parameters).all():
-        found[row.lane].append(row)
+    found: list[list[Candidate]] = [[] for _ in asked]
+    for *row, lane in connection.execute(_heads_of_all(bounded), parameters).all():
+        found[lane].append(Candidate._make(row))
     for rows in found:
         rows.sort(key=lambda row: (row.priority, row.seq))
-    return list(found)
+    return found
 
 
 @cache

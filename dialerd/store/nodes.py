@@ -1,6 +1,6 @@
 """The processes that send: their signs of life, and the rescue of what a dead one held."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -91,13 +91,13 @@ def rescue(
         return None
     connection.execute(statement)
     lock = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
-    held: Sequence[tuple[int, str, int]] = connection.execute(
+    held = connection.execute(
         text(
             "SELECT seq, campaign, attempts FROM sms_spool WHERE state = 'sending' AND incarnation = :incarnation"
             f" ORDER BY seq{lock}"
         ),
         {"incarnation": incarnation},
-    ).tuples().all()  # fmt: skip
+    ).all()
     settlements = [
         Settlement(seq=seq, attempt=attempt, incarnation=incarnation, provider=None, verdict=doubt(campaign, attempt))
         for seq, campaign, attempt in held

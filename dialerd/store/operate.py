@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 #: Messages changed by one transaction: at most 50 ms on SQLite.
-STEP = 500
+STEP = 300
 
 #: Rows of the spool looked at by one reading transaction.
 SCAN = 20_000

@@ -13,7 +13,7 @@ __all__ = ["pause_campaign", "paused", "resume_campaign"]
 
 def paused(connection: Connection) -> Mapping[str, str | None]:
     """Return the paused campaigns with the reasons given."""
-    return dict(connection.execute(text("SELECT campaign, reason FROM pause")).tuples().all())
+    return {row.campaign: row.reason for row in connection.execute(text("SELECT campaign, reason FROM pause"))}
 
 
 def pause_campaign(connection: Connection, campaign: str, *, reason: str | None, now: datetime) -> bool:

@@ -30,6 +30,7 @@ from dialerd.store.columns import (
     Instant,
     MessageId,
     RisingInteger,
+    id_check,
     instant_check,
     json_check,
     new_id,
@@ -90,9 +91,10 @@ sms_scheduler = Table(
     Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
     Column("parts", Integer),
     *_instants("calldate"),
-    *text_check("campaign", "destination", "data"),
+    *text_check("campaign", "destination", "data", "agent", "source"),
+    id_check(),
     json_check("details"),
-    Index("ix_sms_scheduler_due", "campaign", "calldate"),
+    Index("ix_sms_scheduler_due", "campaign", "calldate", "created", "id"),
 )
 
 sms_spool = Table(
@@ -126,7 +128,8 @@ sms_spool = Table(
     CheckConstraint("priority BETWEEN 1 AND 9999", name="priority"),
     CheckConstraint(f"state IN ({STATES})", name="state"),
     *_instants("calldate", "due_at", "due_since", "queued_at"),
-    *text_check("campaign", "destination", "data"),
+    *text_check("campaign", "destination", "data", "base", "agent", "source"),
+    id_check(),
     json_check("details"),
     UniqueConstraint("id"),
     # The claim: the head of each campaign's queue, by the zones of its recipients.

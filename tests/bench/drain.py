@@ -28,6 +28,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import event
 
+from dialerd import log
 from dialerd.daemon import run_once
 from dialerd.examine import Examined
 from dialerd.model.campaign import Campaign
@@ -92,6 +93,7 @@ def fill(url: str, messages: int, campaigns: int, standing: int) -> None:
 
 def drain_with_engine(url: str, campaigns: int) -> int:
     """Drain with the engine as `dialerd run --once` does; return how many messages were sent."""
+    log.configure("info")
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder)
         (config / "campaigns").mkdir()

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from dialerd.cli import main
 
-__all__ = ["PROGRAM", "call", "configure", "documented", "on_terminal", "refused"]
+__all__ = ["ANSI", "PROGRAM", "call", "configure", "documented", "on_terminal", "refused"]
 
 PROGRAM = [sys.executable, "-c", "from dialerd.cli import main; main(prog_name='dialerd')"]
 

@@ -1,6 +1,7 @@
 """Promotion: from sms_scheduler into the spool, each message once and in time."""
 
-from concurrent.futures import ThreadPoolExecutor, TimeoutError
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillWaiting
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -207,7 +208,7 @@ def test_what_is_scheduled_meanwhile_is_not_missed(store: Store) -> None:
         begun = threads.submit(store.transact_here, scheduling)
         assert has_read.wait(60)
         promoting = threads.submit(promoted, other)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(StillWaiting):
             promoting.result(timeout=0.2)
         go_on.set()
         begun.result(60)
@@ -240,10 +241,10 @@ def test_a_large_neighbour_delays_nobody(store: Store) -> None:
     fill(store, 200, table="sms_scheduler", calldate=NOW, campaign="C")
     zones = dict.fromkeys("ABC", UTC)
 
-    assert {"A": 10, "B": 3, "C": 7} == promoted(store, zones=zones, most=20)
+    assert {"A": 9, "B": 3, "C": 8} == promoted(store, zones=zones, most=20)
     assert {"A": 50, "C": 50} == promoted(store, zones=zones, most=100)
     assert {"A": 1} == promoted(store, zones=zones, most=1)
-    assert 286 == sum(promoted(store, zones=zones, most=1000).values())
+    assert 282 == sum(promoted(store, zones=zones, most=1000).values())
 
 
 def test_two_promoters_lose_and_double_nothing(store: Store) -> None:

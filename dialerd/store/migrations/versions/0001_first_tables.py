@@ -22,6 +22,7 @@ from dialerd.store.columns import (
     Instant,
     MessageId,
     RisingInteger,
+    id_check,
     instant_check,
     json_check,
     new_id,
@@ -78,10 +79,11 @@ def upgrade() -> None:
         Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
         Column("parts", Integer),
         *_instants("calldate"),
-        *text_check("campaign", "destination", "data"),
+        *text_check("campaign", "destination", "data", "agent", "source"),
+        id_check(),
         json_check("details"),
     )
-    op.create_index("ix_sms_scheduler_due", "sms_scheduler", ["campaign", "calldate"])
+    op.create_index("ix_sms_scheduler_due", "sms_scheduler", ["campaign", "calldate", "created", "id"])
     op.create_table(
         "sms_spool",
         Column("seq", RisingInteger, primary_key=True, autoincrement=True),
@@ -110,7 +112,8 @@ def upgrade() -> None:
         CheckConstraint("priority BETWEEN 1 AND 9999", name="priority"),
         CheckConstraint(f"state IN ({STATES})", name="state"),
         *_instants("calldate", "due_at", "due_since", "queued_at"),
-        *text_check("campaign", "destination", "data"),
+        *text_check("campaign", "destination", "data", "base", "agent", "source"),
+        id_check(),
         json_check("details"),
         UniqueConstraint("id"),
         sqlite_autoincrement=True,

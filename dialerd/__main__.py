@@ -1,0 +1,6 @@
+"""python -m dialerd."""
+
+from dialerd.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="dialerd")
