@@ -153,6 +153,8 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
 
     def jumped(seconds: float) -> None:
         logger.warning("clock_jumped", seconds=round(seconds, 1))
+        # The minutes that the clock has left out have no second 0.
+        group.create_task(_kept_up(parts.scheduler.tick))
         parts.spool.wake()
 
     async with asyncio.TaskGroup() as group:
@@ -305,8 +307,7 @@ async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int,
     summary.ended["expired"] += await parts.janitor.expire(now)
     await parts.spool.ripen(now)
     up_to_seq = await parts.store.read(newest_seq)
-    total = await parts.store.read(count_queued, campaigns=list(parts.settings.campaigns), up_to_seq=up_to_seq)
-    notice = asyncio.create_task(_report_progress(parts, total, on_progress)) if on_progress else None
+    notice = asyncio.create_task(_report_progress(parts, up_to_seq, on_progress)) if on_progress else None
     try:
         done = await asyncio.gather(*(d.run_until_empty(up_to_seq) for d in parts.dialers.values()))
     finally:
@@ -319,17 +320,26 @@ async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int,
         if not complete and dialer.breaker.needs_probe:
             summary.down[dialer.name] = dialer.breaker.reason or "no answer"
     await parts.spool.all_settled()
-    stopped = await parts.store.read(paused)
     stuck = [
-        campaign.name
-        for campaign in parts.settings.campaigns.values()
-        if campaign.provider in summary.down
-        and state_of(campaign, paused=campaign.name in stopped, now=now) is CampaignState.OPEN
+        name for name in await _open_campaigns(parts, now) if parts.settings.campaigns[name].provider in summary.down
     ]
     summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
 
 
-async def _report_progress(parts: _Parts, total: int, on_progress: Callable[[int, int], None]) -> None:
+async def _open_campaigns(parts: _Parts, now: datetime) -> list[str]:
+    stopped = await parts.store.read(paused)
+    return [
+        name
+        for name, campaign in parts.settings.campaigns.items()
+        if state_of(campaign, paused=name in stopped, now=now) is CampaignState.OPEN
+    ]
+
+
+async def _report_progress(parts: _Parts, up_to_seq: int, on_progress: Callable[[int, int], None]) -> None:
+    # Counted beside the sending, not before it: a large backlog takes a while to count.
+    may_go = await _open_campaigns(parts, parts.clock())
+    total = await parts.store.read(count_queued, campaigns=may_go, up_to_seq=up_to_seq)
+    total += sum(dialer.tally.total() for dialer in parts.dialers.values())
     while True:
         on_progress(sum(dialer.tally.total() for dialer in parts.dialers.values()), total)
         await asyncio.sleep(0.2)

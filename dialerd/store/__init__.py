@@ -128,6 +128,10 @@ def translated_errors() -> Iterator[None]:
             raise _RunAgain(reason) from error
         if _is_trouble(error):
             raise DatabaseGone(f"the database does not answer: {reason}") from error
+        # What PostgreSQL says below its first line quotes the row: numbers and texts of people.
+        error.args = (f"({type(error.orig).__name__}) {reason}",)
+        if error.orig is not None:
+            error.orig.args = (reason,)
         raise
 
 

@@ -5,12 +5,13 @@ compared with ANY is neither.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-__all__ = ["any_of", "bind_list", "bind_rows", "rows_of"]
+__all__ = ["Given", "any_of", "bind_list", "bind_rows", "given_rows", "rows_of"]
 
 
 def any_of(connection: Connection, column: str, parameter: str, pg_type: str) -> str:
@@ -42,3 +43,42 @@ def bind_rows(
         columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         return {f"{alias}_{name}": list(column) for name, column in zip(names, columns, strict=True)}
     return {f"{alias}_rows": json.dumps([list(row) for row in rows])}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Values for rows of sms_spool (aliased `s`), by seq: put `matches` into WHERE and name `columns`.
+
+    `source` is a FROM item of its own on SQLite; on PostgreSQL it is empty.
+    """
+
+    source: str
+    matches: str
+    columns: Mapping[str, str]
+    bound: Mapping[str, Any]
+
+
+def given_rows(connection: Connection, rows: Sequence[Sequence[Any]], **pg_types: str) -> Given:
+    """Return rows of (seq, *values) as values for the spool's rows; no seq may come twice. Instants must be text.
+
+    On PostgreSQL they are looked up in a JSON object and not joined: with the statistics of a minute ago the planner
+    takes states for rare that are common by now, and joins by scanning the spool.
+    """
+    if connection.dialect.name == "sqlite":
+        picked = ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(pg_types, 1))
+        return Given(
+            source=f"(SELECT json_extract(value, '$[0]') AS seq, {picked} FROM json_each(:given)) AS o",
+            matches="s.seq = o.seq",
+            columns={name: f"o.{name}" for name in pg_types},
+            bound={"given": json.dumps([list(row) for row in rows])},
+        )
+    own = "(CAST(:given AS jsonb) -> CAST(s.seq AS text))"
+    return Given(
+        source="",
+        matches="s.seq = ANY(CAST(:given_seqs AS bigint[]))",
+        columns={name: f"CAST({own} ->> {index} AS {type_})" for index, (name, type_) in enumerate(pg_types.items())},
+        bound={
+            "given": json.dumps({str(seq): values for seq, *values in rows}),
+            "given_seqs": [row[0] for row in rows],
+        },
+    )

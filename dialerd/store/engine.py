@@ -65,7 +65,10 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Switch the file to its write-ahead log; while two do so with a new file, one is told at once that it is locked."""
+    """Switch the file to its write-ahead log.
+
+    Of two processes that do so at once, one may be told without a wait that the file is locked.
+    """
     give_up_at = time.monotonic() + BUSY_S
     while True:
         try:

@@ -43,15 +43,32 @@ COLUMNS = ", ".join(Candidate._fields)
 TYPES: dict[str, Any] = {"id": MessageId, "details": JSON_DETAILS}
 
 #: One probe of the index per lane, whatever stands in it: each step looks for the first row behind the lane before.
-HEADS = text(
-    "WITH RECURSIVE head(seq) AS ("
-    " SELECT (SELECT seq FROM sms_spool WHERE state = 'queued' ORDER BY campaign, zone, priority, seq LIMIT 1)"
-    " UNION ALL"
-    " SELECT (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND (n.campaign, n.zone) > (s.campaign, s.zone)"
-    "         ORDER BY n.campaign, n.zone, n.priority, n.seq LIMIT 1)"
-    " FROM head JOIN sms_spool s ON s.seq = head.seq)"
-    " SELECT s.campaign, s.zone, s.priority FROM head JOIN sms_spool s ON s.seq = head.seq"
-)
+HEADS = {
+    "postgresql": text(
+        "WITH RECURSIVE head AS ("
+        " (SELECT campaign, zone, priority FROM sms_spool WHERE state = 'queued'"
+        "  ORDER BY campaign, zone, priority, seq LIMIT 1)"
+        " UNION ALL"
+        " SELECT s.* FROM head CROSS JOIN LATERAL (SELECT n.campaign, n.zone, n.priority FROM sms_spool n"
+        "  WHERE n.state = 'queued' AND (n.campaign, n.zone) > (head.campaign, head.zone)"
+        "  ORDER BY n.campaign, n.zone, n.priority, n.seq LIMIT 1) AS s)"
+        " SELECT campaign, zone, priority FROM head"
+    ),
+    # Of (campaign, zone) > (…, …) SQLite would look up the campaign only, and read the whole lane for the zone.
+    # The names stay inside: those in Latin-1 are not what Python reads.
+    "sqlite": text(
+        "WITH RECURSIVE head(seq) AS ("
+        " SELECT (SELECT seq FROM sms_spool WHERE state = 'queued' ORDER BY campaign, zone, priority, seq LIMIT 1)"
+        " UNION ALL"
+        " SELECT coalesce("
+        "  (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND n.campaign = s.campaign AND n.zone > s.zone"
+        "   ORDER BY n.zone, n.priority, n.seq LIMIT 1),"
+        "  (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND n.campaign > s.campaign"
+        "   ORDER BY n.campaign, n.zone, n.priority, n.seq LIMIT 1))"
+        " FROM head JOIN sms_spool s ON s.seq = head.seq)"
+        " SELECT s.campaign, s.zone, s.priority FROM head JOIN sms_spool s ON s.seq = head.seq"
+    ),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +83,8 @@ class Lane:
 
 def lanes(connection: Connection) -> list[Lane]:
     """Return the lanes in which something is queued, each standing at its head."""
-    return [Lane(campaign, zone, priority) for campaign, zone, priority in connection.execute(HEADS)]
+    heads = connection.execute(HEADS[connection.dialect.name])
+    return [Lane(campaign, zone, priority) for campaign, zone, priority in heads]
 
 
 def candidates(

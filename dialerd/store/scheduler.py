@@ -90,13 +90,18 @@ def _promote_one(connection: Connection, campaign: str, until: datetime, now: da
     if not rows:
         return 0
     columns: Mapping[str, str] = {"number": "int", "id": "uuid", "base": "text", "state": "text"}
+    found = f"{rows_of(connection, 'o', **columns)} CROSS JOIN "
+    if connection.dialect.name == "postgresql":
+        # One by one: a join would be worth reading the whole table to a planner with young statistics.
+        found += "LATERAL (SELECT * FROM sms_scheduler WHERE id = o.id LIMIT 1) AS s"
+    else:
+        found += "sms_scheduler s WHERE s.id = o.id"
     carried = ", ".join(f"s.{name}" for name in COLUMNS)
     connection.execute(
         text(
             f"INSERT INTO sms_spool ({CARRIED}, base, state, priority, due_at, due_since, queued_at)"
             f" SELECT {carried}, o.base, o.state, {URGENT}, s.calldate, s.calldate, :now"
-            f" FROM {rows_of(connection, 'o', **columns)} CROSS JOIN sms_scheduler s WHERE s.id = o.id"
-            " ORDER BY o.number"
+            f" FROM {found} ORDER BY o.number"
         ).bindparams(bindparam("now", now, type_=Instant)),
         bind_rows(connection, "o", tuple(columns), rows),
     )

@@ -3,26 +3,44 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
 from dialerd.model.message import Status
 from dialerd.model.retry import Verdict
-from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
+from dialerd.store.arrays import any_of, bind_list, given_rows
 from dialerd.store.columns import Instant, instant_text
 
 __all__ = ["Ending", "Settlement", "finish_waiting", "give_back", "settle"]
 
 #: An attempt may be settled by the incarnation that made it: while it is under way, or as its late outcome.
-OWN_ATTEMPT = "s.incarnation = o.incarnation AND s.attempts = o.attempt AND s.state IN ('sending', 'in_doubt')"
+OWN_ATTEMPT = "s.incarnation = {incarnation} AND s.attempts = {attempt} AND s.state IN ('sending', 'in_doubt')"
 
 #: What was given back did not count, so the next claim makes an attempt of the same number: at another time.
-SAME_CLAIM = "(o.claimed_at IS NULL OR s.claimed_at = o.claimed_at)"
+SAME_CLAIM = "({claimed_at} IS NULL OR s.claimed_at = {claimed_at})"
 
 #: What the claim has locked, or an operator names: nobody is sending it.
 NOT_SENDING = "s.state <> 'sending'"
 
+ENDED = {
+    "attempt": "int",
+    "incarnation": "text",
+    "provider": "text",
+    "status": "text",
+    "provider_id": "text",
+    "error": "text",
+}
+STAYS = {
+    "attempt": "int",
+    "incarnation": "text",
+    "claimed_at": "timestamptz",
+    "state": "text",
+    "due_at": "timestamptz",
+    "error": "text",
+    "spent": "int",
+}
 KEPT = (
     "id, campaign, destination, data, priority, base, calldate, agent, source, details, attempts, parts, queued_at,"
     " address"
@@ -58,105 +76,99 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, now: da
 
     What somebody else has rescued and sent on in the meantime, or an operator has ended, stays as it is.
     """
-    ended = [item for item in settlements if item.verdict.status is not None]
-    kept = [item for item in settlements if item.verdict.status is None]
-    done = 0
-    if ended:
-        rows = [
-            (
-                item.seq,
-                item.attempt,
-                item.incarnation,
-                item.provider,
-                item.verdict.status,
-                item.verdict.provider_id,
-                item.verdict.error,
-            )
-            for item in ended
-        ]
-        done += _move(connection, rows, OWN_ATTEMPT, now)
-    if kept:
-        done += _keep(connection, kept)
-    return done
+    ended = [
+        (
+            item.seq,
+            item.attempt,
+            item.incarnation,
+            item.provider,
+            item.verdict.status,
+            item.verdict.provider_id,
+            item.verdict.error,
+        )
+        for item in settlements
+        if item.verdict.status is not None
+    ]
+    stays = [
+        (
+            item.seq,
+            item.attempt,
+            item.incarnation,
+            _spelled(connection, item.claimed_at),
+            item.verdict.state,
+            _spelled(connection, item.verdict.due_at),
+            item.verdict.error,
+            item.verdict.spent,
+        )
+        for item in settlements
+        if item.verdict.status is None
+    ]
+    moved = sum(_move(connection, rows, OWN_ATTEMPT, now) for rows in _one_a_seq(ended))
+    return moved + sum(_keep(connection, rows) for rows in _one_a_seq(stays))
 
 
 def finish_waiting(connection: Connection, endings: Sequence[Ending], *, now: datetime) -> int:
     """Move messages that nobody is sending to sms_repo; return how many there were."""
     rows = [(ending.seq, 0, None, None, ending.status, None, ending.error) for ending in endings]
-    return _move(connection, rows, NOT_SENDING, now) if rows else 0
+    return sum(_move(connection, some, NOT_SENDING, now) for some in _one_a_seq(rows))
 
 
-def _move(
-    connection: Connection,
-    rows: Sequence[tuple[int, int, str | None, str | None, str | None, str | None, str | None]],
-    allowed: str,
-    now: datetime,
-) -> int:
-    columns = {
-        "seq": "bigint",
-        "attempt": "int",
-        "incarnation": "text",
-        "provider": "text",
-        "status": "text",
-        "provider_id": "text",
-        "error": "text",
-    }
-    # An attempt that comes twice ends once, with its first outcome: SQLite's INSERT would take it twice.
-    once = list({row[:3]: row for row in reversed(rows)}.values())[::-1]
-    outcomes = rows_of(connection, "o", **columns)
-    bound = bind_rows(connection, "o", tuple(columns), once)
+def _one_a_seq(rows: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+    """Return the rows in as few lists as it takes to name no seq twice in one, the first first.
+
+    After a commit whose answer got lost, a batch can hold two attempts of one message.
+    """
+    lists: list[dict[int, tuple[Any, ...]]] = []
+    for row in rows:
+        free = next((some for some in lists if row[0] not in some), None)
+        if free is None:
+            lists.append({row[0]: row})
+        else:
+            free[row[0]] = row
+    return [list(some.values()) for some in lists]
+
+
+def _spelled(connection: Connection, instant: datetime | None) -> str | None:
+    """Return an instant as it stands in JSON, so that the database compares it with its own."""
+    if instant is None:
+        return None
+    return instant_text(instant) if connection.dialect.name == "sqlite" else instant.isoformat()
+
+
+def _move(connection: Connection, rows: Sequence[tuple[Any, ...]], allowed: str, now: datetime) -> int:
+    given = given_rows(connection, rows, **ENDED)
+    where = f"{given.matches} AND {allowed.format(**given.columns)}"
     kept = ", ".join(f"s.{name}" for name in KEPT.split(", "))
+    told = ", ".join(f"{given.columns[name]} AS {name}" for name in ("provider", "status", "provider_id", "error"))
     target = f"INSERT INTO sms_repo ({KEPT}, provider, status, provider_id, error, dateprocessed)"
     dated = bindparam("now", now, type_=Instant)
     if connection.dialect.name == "postgresql":
         statement = (
-            f"WITH gone AS (DELETE FROM sms_spool s USING {outcomes} WHERE s.seq = o.seq AND {allowed}"
-            f" RETURNING {kept}, o.provider, o.status, o.provider_id, o.error)"
+            f"WITH gone AS (DELETE FROM sms_spool s WHERE {where} RETURNING {kept}, {told})"
             f" {target} SELECT {KEPT}, provider, status, provider_id, error, :now FROM gone"
         )
-        return connection.execute(text(statement).bindparams(dated), bound).rowcount
+        return connection.execute(text(statement).bindparams(dated), given.bound).rowcount
     # CROSS JOIN keeps SQLite from turning the join around and scanning the spool.
-    found = f"FROM {outcomes} CROSS JOIN sms_spool s WHERE s.seq = o.seq AND {allowed}"
-    statement = f"{target} SELECT {kept}, o.provider, o.status, o.provider_id, o.error, :now {found}"
-    moved = connection.execute(text(statement).bindparams(dated), bound).rowcount
-    connection.execute(text(f"DELETE FROM sms_spool WHERE seq IN (SELECT s.seq {found})"), bound)
+    found = f"FROM {given.source} CROSS JOIN sms_spool s WHERE {where}"
+    moved = connection.execute(
+        text(f"{target} SELECT {kept}, {told}, :now {found}").bindparams(dated), given.bound
+    ).rowcount
+    connection.execute(text(f"DELETE FROM sms_spool WHERE seq IN (SELECT s.seq {found})"), given.bound)
     return moved
 
 
-def _keep(connection: Connection, settlements: Sequence[Settlement]) -> int:
-    as_bound = instant_text if connection.dialect.name == "sqlite" else lambda instant: instant
-    rows = [
-        (
-            item.seq,
-            item.attempt,
-            item.incarnation,
-            None if item.claimed_at is None else as_bound(item.claimed_at),
-            item.verdict.state,
-            None if item.verdict.due_at is None else as_bound(item.verdict.due_at),
-            item.verdict.error,
-            item.verdict.spent,
-        )
-        for item in settlements
-    ]
-    columns = {
-        "seq": "bigint",
-        "attempt": "int",
-        "incarnation": "text",
-        "claimed_at": "timestamptz",
-        "state": "text",
-        "due_at": "timestamptz",
-        "error": "text",
-        "spent": "int",
-    }
+def _keep(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+    given = given_rows(connection, rows, **STAYS)
+    source = f" FROM {given.source}" if given.source else ""
     # A doubt keeps its incarnation: the late outcome of that same attempt may still end it.
     statement = (
-        "UPDATE sms_spool AS s SET state = o.state, due_at = coalesce(o.due_at, s.due_at),"
-        " last_error = coalesce(o.error, s.last_error), attempts = s.attempts - 1 + o.spent,"
-        " incarnation = CASE WHEN o.state = 'in_doubt' THEN s.incarnation END,"
-        " node = CASE WHEN o.state = 'in_doubt' THEN s.node END"
-        f" FROM {rows_of(connection, 'o', **columns)} WHERE s.seq = o.seq AND {OWN_ATTEMPT} AND {SAME_CLAIM}"
-    )
-    return connection.execute(text(statement), bind_rows(connection, "o", tuple(columns), rows)).rowcount
+        "UPDATE sms_spool AS s SET state = {state}, due_at = coalesce({due_at}, s.due_at),"
+        " last_error = coalesce({error}, s.last_error), attempts = s.attempts - 1 + {spent},"
+        " incarnation = CASE WHEN {state} = 'in_doubt' THEN s.incarnation END,"
+        " node = CASE WHEN {state} = 'in_doubt' THEN s.node END"
+        + f"{source} WHERE {given.matches} AND {OWN_ATTEMPT} AND {SAME_CLAIM}"
+    ).format(**given.columns)
+    return connection.execute(text(statement), given.bound).rowcount
 
 
 def give_back(connection: Connection, *, incarnation: str, except_seqs: Sequence[int] = ()) -> int:

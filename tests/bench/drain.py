@@ -150,21 +150,11 @@ def drain_bare(url: str, campaigns: int) -> int:
         connection.commit()
         if lite:
             cursor.execute("BEGIN IMMEDIATE")
-            outcomes = json.dumps([[seq, 1, "bare", "null", "sent", None, None] for seq in seqs])
+            outcomes: Any = json.dumps([[seq, 1, "bare", "null", "sent", None, None] for seq in seqs])
+        else:
+            outcomes = json.dumps({str(seq): [1, "bare", "null", "sent", None, None] for seq in seqs})
         for statement, parameters in finish:
-            if lite:
-                new = replaced(parameters, {"o_rows": outcomes})
-            else:
-                size = len(seqs)
-                new = replaced(
-                    parameters,
-                    {
-                        "o_seq": seqs, "o_attempt": [1] * size, "o_incarnation": ["bare"] * size,
-                        "o_provider": ["null"] * size, "o_status": ["sent"] * size,
-                        "o_provider_id": [None] * size, "o_error": [None] * size,
-                    },
-                )  # fmt: skip
-            cursor.execute(statement, new)
+            cursor.execute(statement, replaced(parameters, {"given": outcomes, "given_seqs": seqs}))
         connection.commit()
         done += len(seqs)
     print_figures(time.perf_counter() - began, done)
@@ -215,7 +205,7 @@ def captured(url: str, campaigns: int) -> tuple[list[Statement], Statement, list
     if url.startswith("sqlite"):
         # Positions instead of names: the lists are the only JSON there is.
         mark = (mark[0], named(mark[1], "seqs"))
-        finish = [(statement, named(parameters, "o_rows")) for statement, parameters in finish]
+        finish = [(statement, named(parameters, "given")) for statement, parameters in finish]
     return candidates, mark, finish
 
 

@@ -50,7 +50,12 @@ def _kill(
         number += 1
         home = folder / str(number)
         home.mkdir()
-        site = Site(home, databases.make(kind, home), latency_ms=latency_ms, options=options_of(work))
+        # Thousands of slow messages want more hands.
+        max_in_flight = 100 if latency_ms and work in ("scheduled", "uploaded") else 20
+        site = Site(
+            home, databases.make(kind, home),
+            latency_ms=latency_ms, max_in_flight=max_in_flight, options=options_of(work),
+        )  # fmt: skip
         try:
             one = kill(plan, site)
         finally:

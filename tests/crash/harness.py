@@ -219,9 +219,10 @@ class Site:
         """Return the ids that are in doubt."""
         return {str(id_) for (id_,) in self.rows("SELECT id FROM sms_spool WHERE state = 'in_doubt'")}
 
-    def held(self) -> set[str]:
-        """Return the ids that some process, dead or alive, has claimed."""
-        return {str(id_) for (id_,) in self.rows("SELECT id FROM sms_spool WHERE state = 'sending'")}
+    def held(self, node: str | None = None) -> set[str]:
+        """Return the ids that a node's, or any, process has claimed, be it dead or alive."""
+        held = self.rows("SELECT id, node FROM sms_spool WHERE state = 'sending'")
+        return {str(id_) for id_, by in held if node in (None, by)}
 
     def until_drained(self, process: Process, *, within_s: float = PATIENCE_S) -> None:
         """Wait until nothing but doubts is left to be sent."""

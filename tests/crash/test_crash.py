@@ -9,6 +9,7 @@ import pytest
 
 from tests.crash.harness import Site
 from tests.crash.kills import Plan, carry_out, options_of
+from tests.crash.processes import until
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 AT_ONCE, SLOW = 0, 200
@@ -47,3 +48,23 @@ def test_a_kill(site_on: Callable[..., Site], kind: str, latency_ms: int, work: 
 
     assert [] == fell.faults
     assert fell.killed
+
+
+@pytest.mark.parametrize("kind", [SQLITE, POSTGRESQL])
+def test_another_node_comes_to_the_rescue(site_on: Callable[..., Site], kind: str) -> None:
+    """What a dead node held is taken over by one that lives, once a lease has passed and without anybody's help."""
+    site = site_on(kind, latency_ms=200, max_in_flight=10, lease_s=2)
+    ids = site.fill(300)
+    first, second = site.daemon("--node", "first"), site.daemon("--node", "second")
+    until(lambda: site.value("SELECT count(DISTINCT node) FROM sms_spool WHERE state = 'sending'") == 2, "both send")
+
+    first.kill()
+    held = site.held("first")
+    rescued = second.until_event("node_rescued")
+    site.until_drained(second)
+    second.stop()
+
+    assert ("first", len(held)) == (rescued["node"], rescued["doubts"])
+    assert held == site.doubts()
+    assert 1 <= len(held) <= 10
+    assert [] == site.faults(ids)

@@ -184,6 +184,39 @@ def test_a_settlement_counts_once(store: Store) -> None:
     assert ("sent", NOW) == repo_row(store, "status", "dateprocessed")
 
 
+def test_an_outcome_beats_the_doubt_in_its_batch(store: Store) -> None:
+    """A doubt and the late outcome of the same attempt that are recorded together are the outcome."""
+    (seq,) = claimed(store)
+
+    assert 1 == store.transact_here(settle, [of(seq, DOUBT), of(seq, SENT)], now=NOW)
+    assert {"hola": "sent"} == places(store)
+
+
+def test_two_attempts_in_one_batch(store: Store) -> None:
+    """After a lost answer to a commit a batch may hold two attempts of one message: only the one under way counts."""
+    (seq,) = claimed(store)
+    store.transact_here(settle, [of(seq, DEFERRED)], now=NOW)
+    execute(store, "UPDATE sms_spool SET state = 'queued'")
+    take(store)
+
+    assert 1 == store.transact_here(settle, [of(seq, DEFERRED), of(seq, DOUBT, attempt=2)], now=NOW)
+    assert ("in_doubt", 2) == spool_row(store, "state", "attempts")
+
+
+@pytest.mark.parametrize("again", [BACK, DEFERRED, DOUBT], ids=["back", "deferred", "doubt"])
+def test_a_claim_is_told_from_the_next_of_the_same_attempt(store: Store, again: Verdict) -> None:
+    """What was given back uncounted and claimed anew has the same attempt's number, and is no longer the old claim."""
+    first = NOW + timedelta(microseconds=1)
+    (seq,) = claimed(store, now=first)
+    assert 1 == store.transact_here(settle, [of(seq, BACK, claimed_at=first)], now=LATER)
+    take(store, now=LATER)
+
+    # The answer to that commit got lost, and it is recorded once more.
+    assert 0 == store.transact_here(settle, [of(seq, again, claimed_at=first)], now=LATER)
+    assert ("sending", 1) == spool_row(store, "state", "attempts")
+    assert 1 == store.transact_here(settle, [of(seq, again, claimed_at=LATER)], now=LATER)
+
+
 def test_a_late_outcome_ends_the_own_doubt(store: Store) -> None:
     """A doubt is ended by the late outcome of that same attempt."""
     (seq,) = claimed(store)

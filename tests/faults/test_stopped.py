@@ -1,0 +1,86 @@
+"""A daemon that stands still (SIGSTOP, a sleeping machine) for longer than its lease, and wakes up."""
+
+import signal
+from collections.abc import Callable
+
+from dialerd.model.message import Message
+from dialerd.model.outcome import Sent
+from tests.crash.harness import Site
+from tests.crash.processes import until
+from tests.rig import Rig, message
+
+BEAT = "SELECT beat FROM node WHERE node = :node"
+
+
+def test_it_stands_still_while_another_lives(site: Callable[..., Site]) -> None:
+    """Another node takes over what it held; awake, it begins a new life, ends its own doubts, and goes on sending."""
+    here = site(latency_ms=300, max_in_flight=10, lease_s=2)
+    ids = here.fill(150)
+    first, second = here.daemon("--node", "first"), here.daemon("--node", "second")
+    until(lambda: here.given() >= 20 and len(here.held("first")) == 10, "both send")
+
+    first.signal(signal.SIGSTOP)
+    held = here.held("first")
+    rescued = second.until_event("node_rescued")
+    assert ("first", len(held)) == (rescued["node"], rescued["doubts"])
+    assert held == here.doubts()
+    first.signal(signal.SIGCONT)
+
+    first.until_event("lease_lost")
+    # What the provider had before it stood still is known after all; what it had not is sent.
+    until(lambda: held <= here.sent(), "its doubts are ended")
+    here.until_drained(second)
+    second.stop()
+    more = here.fill(20)
+    here.until_drained(first)
+    assert 1 == here.value("SELECT count(*) FROM node")
+    first.stop()
+    assert [] == here.faults(ids + more)
+    assert here.sent() == set(ids + more)
+
+
+def test_it_stands_still_alone(site: Callable[..., Site]) -> None:
+    """With nobody else about it goes on after waking as if nothing had been: no doubt, no second life."""
+    here = site(latency_ms=300, max_in_flight=10, lease_s=2)
+    ids = here.fill(60)
+    daemon = here.daemon()
+    until(lambda: here.given() >= 10, "it sends")
+    daemon.signal(signal.SIGSTOP)
+    age = (
+        "SELECT extract(epoch FROM clock_timestamp() - beat_at) FROM node"
+        if here.kind == "postgresql"
+        else "SELECT (julianday('now') - julianday(beat_at)) * 86400 FROM node"
+    )
+    until(lambda: here.value(age) > 3, "its lease is over")
+    given = here.given()
+    assert given < 60
+
+    daemon.signal(signal.SIGCONT)
+
+    here.until_drained(daemon)
+    assert not daemon.events("lease_lost")
+    daemon.stop()
+    assert [] == here.faults(ids)
+    assert here.sent() == set(ids)
+
+
+async def test_what_an_earlier_life_claimed_is_not_started(rig_of: Callable[..., Rig]) -> None:
+    """What was claimed under a lease that is lost goes back, and is tried only under the lease that holds."""
+    lives: list[tuple[str, str]] = []
+
+    async def answer(one: Message) -> Sent:
+        ((incarnation,),) = await rig.rows(f"SELECT incarnation FROM sms_spool WHERE id = '{one.id}'")
+        lives.append((incarnation, rig.lease.incarnation))
+        return Sent()
+
+    rig = rig_of(answer, per_second=10, max_in_flight=10)
+    async with rig:
+        await rig.submit(*[message() for _ in range(6)])
+        await rig.driver.wait_started(1)
+        # Two more have been claimed, to start in 100 and 200 ms.
+        await rig.lease.begin()
+        await rig.until_sent(6)
+
+        assert 6 == len(lives)
+        assert [] == [life for life in lives if life[0] != life[1]]
+        assert 2 == len({life for life, _ in lives})
