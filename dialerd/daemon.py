@@ -164,6 +164,7 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
                 parts.spool.watch,
                 parts.spool.run_settlements,
                 parts.janitor.keep_lease,
+                parts.janitor.keep_watch,
                 parts.janitor.keep_expiring,
                 lambda: ticker.keep_aligned(parts.clock, jumped),
                 lambda: _move_uploads(parts),
@@ -286,6 +287,7 @@ async def run_once(
                     for part in (
                         parts.spool.run_settlements(),
                         parts.janitor.keep_lease(),
+                        parts.janitor.keep_watch(),
                         _end_when(stop, parts),
                         _impatient(parts),
                     )

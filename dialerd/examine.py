@@ -28,7 +28,7 @@ class Examined:
 def examine(campaign: Campaign, destination: str, data: str, details: Mapping[str, Any] | None) -> Examined:
     """Return what dialerd needs to know of a message before it may wait in the spool.
 
-    Raises BadAddress or BadText (both Refused) with the reason in the words of contract.md, section 5.
+    Raises BadAddress or BadText (both Refused) with the reason as a base's rejected lines have it.
     """
     asked = campaign.recipient_hours is not None
     address = addresses.read(destination, channel=campaign.channel, region=campaign.region, with_zone=asked)

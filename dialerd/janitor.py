@@ -15,7 +15,7 @@ from dialerd.model.outcome import InDoubt
 from dialerd.model.retry import Verdict, verdict
 from dialerd.spool import Spool
 from dialerd.store.nodes import incarnations, orphans, rescue
-from dialerd.store.spool import expire
+from dialerd.store.spool import expire, oldest_waiting
 
 __all__ = ["Janitor"]
 
@@ -41,27 +41,39 @@ class Janitor:
         self._report = report
         #: For each other incarnation the beat last seen and since when, on our own steady clock, it stands still.
         self._seen: dict[str, tuple[int, float]] = {}
+        self._looked_at = 0.0
 
     # -- heartbeat -----------------------------------------------------------------------------------------------
 
     async def keep_lease(self) -> None:
-        """Give signs of life and watch the others'. Runs until cancelled."""
+        """Give signs of life. Runs until cancelled."""
         while True:
             try:
                 if not await self._lease.beat(self._report()):
                     logger.error("lease_lost", incarnation=self._lease.incarnation)
                     await self._lease.begin()
-                await self._watch_others()
                 self._spool.database_answered("beat")
             except DatabaseGone as error:
                 self._spool.database_failed(error, "beat")
-                # While we could not look, nobody's heartbeat proves anything.
-                self._seen.clear()
+            await asyncio.sleep(self._lease.lease_s / BEATS_PER_LEASE)
+
+    async def keep_watch(self) -> None:
+        """Watch the others' signs of life, beside our own: a rescue may have to wait. Runs until cancelled."""
+        while True:
+            try:
+                await self._watch_others()
+                self._spool.database_answered("watch")
+            except DatabaseGone as error:
+                self._spool.database_failed(error, "watch")
             await asyncio.sleep(self._lease.lease_s / BEATS_PER_LEASE)
 
     async def _watch_others(self) -> None:
         """Rescue what those held whose heartbeat has stood still for their whole lease, on our own clock."""
         store, now = self._spool.store, boottime()
+        if now - self._looked_at > self._lease.lease_s / 2:
+            # We stood still ourselves, or the database did: what we have not watched proves nothing.
+            self._seen.clear()
+        self._looked_at = now
         others = [other for other in await store.read(incarnations) if other.incarnation != self._lease.incarnation]
         seen = {}
         for other in others:
@@ -128,14 +140,16 @@ class Janitor:
     async def expire(self, now: datetime) -> int:
         """Move the waiting messages that have been due for longer than their campaign's expires_s to sms_repo."""
         total = 0
-        for campaign in list(self.campaigns.values()):
+        oldest = await self._spool.store.read(oldest_waiting)
+        for campaign in [self.campaigns[name] for name in oldest if name in self.campaigns]:
             if campaign.expires_s is None:
                 continue
-            while True:
+            due_before = now - timedelta(seconds=campaign.expires_s)
+            while oldest[campaign.name] < due_before:
                 count = await self._spool.store.transact(
                     expire,
                     campaign.name,
-                    due_before=now - timedelta(seconds=campaign.expires_s),
+                    due_before=due_before,
                     reason=f"waited longer than {campaign.expires_s:g} s",
                     now=now,
                     most=MOST_EXPIRED,

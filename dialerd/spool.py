@@ -24,8 +24,8 @@ __all__ = ["Notice", "Spool", "Waiter"]
 logger = log.get(__name__)
 
 #: How often the spool is looked at when nobody calls: what other processes insert is seen within a second.
-LOOK_S = 0.5
-#: Settlements gather for so long while permits are left; contract.md allows the walk 50 ms.
+LOOK_S = 0.75
+#: Settlements gather for so long while attempts are under way.
 GATHER_S = 0.02
 #: Most settlements of one transaction: SQLite's writers wait no longer than 50 ms.
 MOST_SETTLED = 500

@@ -1,4 +1,4 @@
-"""One line of a base, taken apart: contract.md, section 5. Pure; what is in the fields is judged elsewhere.
+"""One line of a base, taken apart. Pure; what is in the fields is judged elsewhere.
 
     campaign;number;text;priority
     campaign;address;body;subject;"Var1":"value","Var2":"value";priority

@@ -165,7 +165,7 @@ class File:
 
 
 def _line(message: Message, mail: Mail | None) -> bytes:
-    """Return the line of contract.md, section 2."""
+    """Return the line that stands in the file for this message."""
     line = {
         "id": message.id,
         "campaign": message.campaign,

@@ -55,7 +55,7 @@ class EmailPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """One campaign; the field names are the keys of contract.md, section 2.
+    """One campaign; the field names are the keys of its file (see config/campaigns).
 
     `schedule` and `recipient_hours` are None where no rule was given. `interval_s` is the least time between two
     messages in seconds, the slower of `per_second` and `between_ms`, None for no limit. `max_in_flight` is None

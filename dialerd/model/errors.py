@@ -14,7 +14,7 @@ class Refused(DialerdError):
 
 
 class BadAddress(Refused):
-    """A destination that is no number or no e-mail address; `reason` is the word of the contract's section 5."""
+    """A destination that is no number or no e-mail address; `reason` is how a base's rejected line names it."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
@@ -22,7 +22,7 @@ class BadAddress(Refused):
 
 
 class BadText(Refused):
-    """A text that cannot be sent; `reason` is the word of the contract's section 5."""
+    """A text that cannot be sent; `reason` is how a base's rejected line names it."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)

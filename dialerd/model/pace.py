@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 __all__ = ["HORIZON_S", "MOST_PARTS", "Gate", "plan", "room"]
 
-#: A claim takes only what may start within this many seconds (contract.md, section 1, Rules).
+#: A claim takes only what may start within this many seconds (see the README's promises).
 HORIZON_S = 0.2
 
 #: No single message costs more parts than a concatenated SMS can have (3GPP TS 23.040, section 9.2.3.24.1).

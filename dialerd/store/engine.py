@@ -115,7 +115,7 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SET TIME ZONE 'UTC'; SET statement_timeout = '60s'; SET lock_timeout = '30s'; "
-                "SET idle_in_transaction_session_timeout = '60s'"
+                "SET idle_in_transaction_session_timeout = '15s'"
             )
         connection.commit()
 

@@ -17,7 +17,7 @@ from dialerd.store.columns import JSON_DETAILS, Instant, MessageId
 
 __all__ = ["COLUMNS", "Filters", "Page", "bounds", "campaigns", "page", "page_back"]
 
-#: What the outside may rely on (contract.md, section 3), in its order.
+#: What the outside may rely on, in the documented order.
 COLUMNS = (
     "id",
     "campaign",

@@ -14,7 +14,7 @@ from dialerd.store.columns import Instant
 from dialerd.store.settle import Ending, finish_waiting
 from dialerd.store.tables import sms_spool
 
-__all__ = ["NewMessage", "count_queued", "expire", "newest_seq", "next_ripe", "ripen", "submit"]
+__all__ = ["NewMessage", "count_queued", "expire", "newest_seq", "next_ripe", "oldest_waiting", "ripen", "submit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,23 @@ def next_ripe(connection: Connection) -> datetime | None:
     statement = text("SELECT due_at FROM sms_spool WHERE state = 'deferred' ORDER BY due_at LIMIT 1")
     due_at: datetime | None = connection.execute(statement.columns(due_at=Instant)).scalar()
     return due_at
+
+
+def oldest_waiting(connection: Connection) -> dict[str, datetime]:
+    """Return since when the oldest waiting message of each campaign has been due."""
+    # Two probes of the index for each campaign that has any, however many wait in it.
+    waiting = "state IN ('queued', 'deferred')"
+    statement = text(
+        "WITH RECURSIVE head(campaign) AS ("
+        f" SELECT min(campaign) FROM sms_spool WHERE {waiting}"
+        " UNION ALL"
+        f" SELECT (SELECT min(n.campaign) FROM sms_spool n WHERE {waiting} AND n.campaign > head.campaign)"
+        " FROM head WHERE head.campaign IS NOT NULL)"
+        " SELECT campaign, (SELECT min(s.due_since) FROM sms_spool s"
+        f" WHERE {waiting} AND s.campaign = head.campaign) AS due_since"
+        " FROM head WHERE campaign IS NOT NULL"
+    ).columns(due_since=Instant)
+    return {campaign: due_since for campaign, due_since in connection.execute(statement) if due_since is not None}
 
 
 def expire(

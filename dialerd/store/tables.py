@@ -1,4 +1,4 @@
-"""The tables of contract.md, section 3, and the few of our own beside them.
+"""The tables that the outside may rely on, and the few of our own beside them.
 
 Everything that other systems need not give has a default in the database. `address`, `zone` and `parts` are what
 dialerd computes at intake; rows that others insert come without (`address` null) and get them when first touched.

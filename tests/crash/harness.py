@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -223,6 +225,24 @@ class Site:
         """Return the ids that a node's, or any, process has claimed, be it dead or alive."""
         held = self.rows("SELECT id, node FROM sms_spool WHERE state = 'sending'")
         return {str(id_) for id_, by in held if node in (None, by)}
+
+    def is_free(self) -> bool:
+        """Tell whether nobody is in the middle of a transaction, and stays there."""
+        if self.kind == "postgresql":
+            time.sleep(0.3)
+            return not self.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '200 ms'"
+            )
+        connection = sqlite3.connect(self.engine.url.database, timeout=0.5, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.close()
+        return True
 
     def until_drained(self, process: Process, *, within_s: float = PATIENCE_S) -> None:
         """Wait until nothing but doubts is left to be sent."""

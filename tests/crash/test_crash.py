@@ -1,4 +1,4 @@
-"""Killed at any instant nothing that was accepted is lost, and nothing is sent twice (contract.md, section 1, Crash).
+"""Killed at any instant nothing that was accepted is lost, and nothing is sent twice.
 
 Twenty kills; `python -m tests.crash --kills 200` makes more of them.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dialerd.model.message import Message
 from dialerd.model.outcome import Sent
 from tests.crash.harness import Site
-from tests.crash.processes import until
+from tests.crash.processes import Process, until
 from tests.rig import Rig, message
 
 BEAT = "SELECT beat FROM node WHERE node = :node"
@@ -19,8 +19,7 @@ def test_it_stands_still_while_another_lives(site: Callable[..., Site]) -> None:
     first, second = here.daemon("--node", "first"), here.daemon("--node", "second")
     until(lambda: here.given() >= 20 and len(here.held("first")) == 10, "both send")
 
-    first.signal(signal.SIGSTOP)
-    held = here.held("first")
+    held = until(lambda: _stood_still(here, first) and here.held("first"), "it stands still, holding something")
     rescued = second.until_event("node_rescued")
     assert ("first", len(held)) == (rescued["node"], rescued["doubts"])
     assert held == here.doubts()
@@ -46,12 +45,7 @@ def test_it_stands_still_alone(site: Callable[..., Site]) -> None:
     daemon = here.daemon()
     until(lambda: here.given() >= 10, "it sends")
     daemon.signal(signal.SIGSTOP)
-    age = (
-        "SELECT extract(epoch FROM clock_timestamp() - beat_at) FROM node"
-        if here.kind == "postgresql"
-        else "SELECT (julianday('now') - julianday(beat_at)) * 86400 FROM node"
-    )
-    until(lambda: here.value(age) > 3, "its lease is over")
+    _until_the_lease_is_over(here)
     given = here.given()
     assert given < 60
 
@@ -62,6 +56,47 @@ def test_it_stands_still_alone(site: Callable[..., Site]) -> None:
     daemon.stop()
     assert [] == here.faults(ids)
     assert here.sent() == set(ids)
+
+
+def test_both_stand_still(site: Callable[..., Site]) -> None:
+    """When all stand still at once (a sleeping machine) and wake one after the other, none takes another for dead."""
+    here = site(latency_ms=300, max_in_flight=10, lease_s=2)
+    ids = here.fill(80)
+    first, second = here.daemon("--node", "first"), here.daemon("--node", "second")
+    until(lambda: here.given() >= 20, "both send")
+    until(lambda: _stood_still(here, first), "the first stands still")
+    until(lambda: _stood_still(here, second), "the second stands still")
+    _until_the_lease_is_over(here)
+
+    second.signal(signal.SIGCONT)
+    beat = here.value(BEAT, node="second")
+    until(lambda: here.value(BEAT, node="second") > beat + 1, "the second is awake")
+    first.signal(signal.SIGCONT)
+
+    here.until_drained(first)
+    first.stop()
+    second.stop()
+    assert not [name for node in (first, second) for name in ("lease_lost", "node_rescued") if node.events(name)]
+    assert [] == here.faults(ids)
+    assert here.sent() == set(ids)
+
+
+def _stood_still(here: Site, process: Process) -> bool:
+    """Stop a process; where that is in the middle of a transaction, whose locks others would wait for, let it go on."""
+    process.signal(signal.SIGSTOP)
+    if here.is_free():
+        return True
+    process.signal(signal.SIGCONT)
+    return False
+
+
+def _until_the_lease_is_over(here: Site) -> None:
+    age = (
+        "SELECT min(extract(epoch FROM clock_timestamp() - beat_at)) FROM node"
+        if here.kind == "postgresql"
+        else "SELECT min((julianday('now') - julianday(beat_at)) * 86400) FROM node"
+    )
+    until(lambda: here.value(age) > here.lease_s + 1, "the lease is over")
 
 
 async def test_what_an_earlier_life_claimed_is_not_started(rig_of: Callable[..., Rig]) -> None:

@@ -33,7 +33,7 @@ MOST = 50
 SOON, LONG_AGO = NOW + timedelta(days=1), NOW - timedelta(days=1)
 
 #: The tables that grow, by the names and aliases that the statements give them.
-GROWING = {"sms_spool", "sms_scheduler", "sms_repo", "s"}
+GROWING = {"sms_spool", "sms_scheduler", "sms_repo", "blacklist", "s"}
 
 Recorded = list[tuple[str, Any]]
 
@@ -56,7 +56,12 @@ def load(store: Store, n: int) -> None:
     fill(store, 100, state="sending", incarnation="me", attempts=1)
     fill(store, 100, state="held", campaign="Old")
     fill(store, 100, campaign="Old", due_since=LONG_AGO, priority=7)
-    for table in ("sms_spool", "sms_scheduler", "sms_repo"):
+    execute(
+        store,
+        "INSERT INTO blacklist (channel, value) SELECT 'sms', seq FROM sms_repo",
+        "UPDATE sms_spool SET address = -seq WHERE address = '1'",
+    )
+    for table in ("sms_spool", "sms_scheduler", "sms_repo", "blacklist"):
         if store.dialect == "postgresql":
             execute(store, f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
 
