@@ -56,7 +56,7 @@ class Dialer:
         self.name = name
         self.driver = driver
         self.campaigns = campaigns
-        #: How many messages ended, or stay, in which status or state; what was given back unstarted does not count.
+        #: How many messages ended, or stay, in which status or state; what is queued as before does not count.
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
         self._spool = spool
@@ -293,7 +293,8 @@ class Dialer:
             error=decided.error,
             took_s=round(took_s, 4),
         )
-        self.tally[str(decided.status or decided.state)] += 1
+        if decided.state is not State.QUEUED:
+            self.tally[str(decided.status or decided.state)] += 1
         self._settle(message, decided)
 
     def _give_back(self, message: Message) -> None:

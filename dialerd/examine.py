@@ -36,8 +36,7 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
     if "\0" in data:
         raise BadText("the text holds a NUL character, which no provider takes", "bad text")
     if campaign.channel is Channel.EMAIL:
-        if not data and not (details or {}).get("template") and not (campaign.email and campaign.email.template):
-            raise BadText("the mail has neither a body nor a template", "empty text")
+        _refuse_unbuilt(campaign, data, details or {})
         return Examined(address.value, zone, 1)
     parts = count_parts(data, campaign.unicode)
     if parts > campaign.max_parts:
@@ -45,3 +44,18 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
             f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"
         )
     return Examined(address.value, zone, parts)
+
+
+def _refuse_unbuilt(campaign: Campaign, data: str, details: Mapping[str, Any]) -> None:
+    """Refuse what this version would send wrong: a mail without its template, its values or its attachments."""
+    named = details.get("template") or (campaign.email and campaign.email.template)
+    if not data and named:
+        raise BadText(f"this version does not fill templates ({named}): give the mail a body", "bad text")
+    if not data:
+        raise BadText("the mail has no body", "empty text")
+    for part in ("attachments", "invitation"):
+        if details.get(part):
+            raise BadText(f"this version sends no {part}", "bad text")
+    texts = data + str(details.get("subject") or "")
+    if details.get("variables") and ("${" in texts or "{{" in texts):
+        raise BadText("this version fills no variables into mails", "bad text")

@@ -53,4 +53,4 @@ def _document(summary: Summary) -> dict[str, Any]:
 def _print(summary: Summary) -> None:
     counts = {"promoted": summary.promoted, "rescued": summary.rescued, **summary.ended}
     told = [f"{n:,} {what}" for what, n in counts.items() if n]
-    click.echo(", ".join(told) or "nothing was due")
+    click.echo(", ".join(told) or ("nothing was sent" if summary.remaining else "nothing was due"))

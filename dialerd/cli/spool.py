@@ -74,7 +74,11 @@ def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> Any:
         chosen = Selection(ids=ids, base=base, campaign=campaign, state=State(state) if state else None)
-        return command(*args, selection=chosen.checked(), **kwargs)
+        try:
+            chosen = chosen.checked()
+        except Refused as error:
+            raise click.UsageError(str(error)) from error
+        return command(*args, selection=chosen, **kwargs)
 
     run.__doc__, run.__name__ = command.__doc__, command.__name__
     options: Callable[..., Any] = narrowing(json_option(pass_frame(run)))
@@ -173,19 +177,20 @@ async def resend(frame: Frame, selection: Selection, as_json: bool) -> None:
 
 @spool.command()
 @examples("dialerd spool settle --sent 01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e")
-@click.option("--sent", "verb", flag_value="sent", help="They did go.")
-@click.option("--failed", "verb", flag_value="failed", help="They did not go, and shall not.")
+@click.option("--sent", is_flag=True, help="They did go.")
+@click.option("--failed", is_flag=True, help="They did not go, and shall not.")
 @selecting
-async def settle(frame: Frame, selection: Selection, verb: str | None, as_json: bool) -> None:
+async def settle(frame: Frame, selection: Selection, sent: bool, failed: bool, as_json: bool) -> None:
     """Say what became of messages in doubt: they go to sms_repo."""
-    if verb is None:
+    if sent == failed:
         raise click.UsageError("say what became of them: --sent or --failed")
-    await _operate(frame, SETTLE_SENT if verb == "sent" else SETTLE_FAILED, selection, f"settled as {verb}", as_json)
+    verb, word = (SETTLE_SENT, "sent") if sent else (SETTLE_FAILED, "failed")
+    await _operate(frame, verb, selection, f"settled as {word}", as_json)
 
 
 @spool.command()
 @examples("dialerd spool priority 10 --base offers.csv")
-@click.argument("priority", metavar="N", type=int)
+@click.argument("priority", metavar="N", type=click.IntRange(1, 9999))
 @selecting
 async def priority(frame: Frame, selection: Selection, priority: int, as_json: bool) -> None:
     """Give messages another priority: 1 goes first, 9999 last."""

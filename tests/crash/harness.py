@@ -26,6 +26,9 @@ __all__ = ["CAMPAIGN", "Databases", "Site"]
 
 CAMPAIGN = "ventas"
 
+#: No two databases of one server have the same name.
+numbers = count(1)
+
 
 class Databases:
     """Makes empty databases of this version, each a copy of one that was migrated."""
@@ -35,7 +38,6 @@ class Databases:
         self._server = server
         self._template: Path | None = None
         self._copied: PostgresServer | None = None
-        self._numbers = count(1)
 
     def make(self, kind: str, folder: Path) -> str:
         """Return the URL of a new database, `sqlite` or `postgresql`; the SQLite file lies in `folder`."""
@@ -47,9 +49,10 @@ class Databases:
             return f"sqlite:///{folder}/dialerd.db"
         server = self._server()
         if self._copied is not server:
-            self._migrate(server.create_database("site_template"))
+            self._source = f"site_{next(numbers)}"
+            self._migrate(server.create_database(self._source))
             self._copied = server
-        return server.create_database(f"site_{next(self._numbers)}", template="site_template")
+        return server.create_database(f"site_{next(numbers)}", template=self._source)
 
     def drop(self, url: str) -> None:
         """Delete a PostgreSQL database."""

@@ -217,14 +217,53 @@ def test_queue_id(text: str, name: str | None) -> None:
 
 
 async def test_lost_while_the_content_goes(server: SmtpServer, make: Make) -> None:
-    """A connection that breaks within the content, after which the dot may have arrived, leaves a doubt."""
+    """A connection that breaks after the content began to go leaves a doubt, even if no dot can have arrived."""
     driver = make(server)
-    server.says = {"DATA": "354 go on\r\n"}
-
-    attempt = asyncio.ensure_future(driver.send(an_email()))
-    await server.reached()
+    server.says = {"DATA": "354 go on"}
+    attempt = asyncio.ensure_future(driver.send(an_email(data="some text\n" * 600_000)))
+    await server.wait_until(lambda: server.unread > 0)
     server.cut()
-    assert isinstance(await attempt, InDoubt | Deferred)
+
+    assert isinstance(await attempt, InDoubt)
+
+
+async def test_cancelled_while_the_content_goes(
+    server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled within the content, what was not yet sent stays unsent, the final dot above all."""
+    put = smtp_pool.Connection.put
+    sent_over: list[Any] = []
+
+    def put_and_tell(self: smtp_pool.Connection, content: bytes) -> None:
+        put(self, content)
+        assert self._client is not None
+        sent_over.append(self._client.transport)
+
+    monkeypatch.setattr(smtp_pool.Connection, "put", put_and_tell)
+    server.says = {"DATA": "354 go on"}
+    attempt = asyncio.ensure_future(make(server).send(an_email(data="some text\n" * 600_000)))
+    await server.wait_until(lambda: server.unread > 0)
+    attempt.cancel()
+    await asyncio.wait([attempt])
+
+    assert attempt.cancelled()
+    assert sent_over[0].get_write_buffer_size() == 0
+
+
+async def test_lost_before_the_content_goes(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks together with the leave to send the content leaves no doubt: nothing was sent."""
+    say = smtp_pool.Connection.say
+
+    async def say_and_lose(self: smtp_pool.Connection, *words: str) -> smtp_pool.Reply:
+        reply = await say(self, *words)
+        if words[0] == "DATA":
+            server.cut()
+            await server.wait_until(lambda: not self.is_open)
+        return reply
+
+    monkeypatch.setattr(smtp_pool.Connection, "say", say_and_lose)
+
+    assert await make(server).send(an_email()) == Deferred("connection lost before the content")
 
 
 async def test_answer_too_many(server: SmtpServer, make: Make) -> None:
@@ -535,7 +574,8 @@ async def test_mails_per_connection(server: SmtpServer, make: Make) -> None:
         await asyncio.gather(*(driver.send(an_email()) for _ in range(8)))
 
     assert len(server.mails) == 24
-    assert (server.opened, server.most_at_once) == (8, 2)
+    assert server.most_at_once == 2
+    assert 24 / 3 <= server.opened <= 24 / 3 + 1
     assert server.commands["QUIT"] >= 6
 
 
@@ -599,14 +639,12 @@ async def test_stale_twice(server: SmtpServer, make: Make) -> None:
 
 async def test_busy(server: SmtpServer, make: Make) -> None:
     """Who waits too long for a connection is told in time that we are too fast: nothing of it went."""
-    driver = make(server, connections=1, timeout_s=0.5)
-    server.says = {"dot": HANG}
-    begun = asyncio.ensure_future(driver.send(an_email()))
-    await server.reached()
-    outcome = await driver.send(an_email())
+    driver = make(server, connections=1, timeout_s=0.3)
+    async with driver._pool.connection():
+        outcome = await driver.send(an_email())
 
-    assert isinstance(outcome, Throttled | InDoubt)
-    assert isinstance(await begun, InDoubt)
+    assert outcome == Throttled("all 1 connections were busy for too long")
+    assert isinstance(await driver.send(an_email()), Sent)
 
 
 async def test_close(server: SmtpServer, make: Make) -> None:

@@ -73,6 +73,11 @@ class SmtpServer:
         """How many are connected now."""
         return len(self._sessions)
 
+    @property
+    def unread(self) -> int:
+        """How many bytes have come that nobody has read."""
+        return sum(len(session._reader._buffer) for session in self._sessions)  # type: ignore[attr-defined]
+
     async def start(self) -> None:
         """Listen, at the same port as before."""
         if self._server is None:
@@ -128,8 +133,9 @@ class SmtpServer:
             await server.do(answer)
         if answer is not None:
             return answer
+        name = f"Q{len(self.mails)}"
         await asyncio.sleep(self.slow_s)
-        return f"250 2.0.0 Ok: queued as Q{len(self.mails)}"
+        return f"250 2.0.0 Ok: queued as {name}"
 
     def _next(self, verb: str) -> str | None:
         self.commands[verb] += 1
@@ -167,16 +173,28 @@ class _Spoken(SMTP):
             self._peer.opened += 1
             self._peer.most_at_once = max(self._peer.most_at_once, len(self._peer._sessions))
         super().connection_made(transport)
+        assert self._handler_coroutine is not None
+        self._handler_coroutine.add_done_callback(lambda _: self._end())
 
     def connection_lost(self, error: Exception | None) -> None:
         self._peer._sessions.discard(self)
         with contextlib.suppress(AttributeError):
             super().connection_lost(error)
 
+    def _end(self) -> None:
+        # aiosmtpd leaves a connection open whose handling ended early, or whose handshake failed.
+        for transport in (self.transport, self._original_transport):
+            if transport is not None:
+                transport.close()
+        if self._original_transport is not None:
+            self._peer._sessions.discard(self)
+
     def cut(self) -> None:
         for transport in (self._original_transport, self.transport):
             if transport is not None:
                 transport.abort()  # type: ignore[attr-defined]
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
 
     async def do(self, answer: str) -> None:
         """Do what the script says."""
@@ -187,6 +205,9 @@ class _Spoken(SMTP):
             await asyncio.Event().wait()
         else:
             await self.push(answer)
+        if answer.startswith("354"):
+            # Whatever comes now is content, and nobody reads it.
+            await asyncio.Event().wait()
 
     async def push(self, status: Any) -> None:
         await super().push(status)

@@ -101,3 +101,21 @@ def test_a_reload_adds_a_provider_and_a_campaign(site_on: Callable[..., Site]) -
     assert sorted(ids) == sorted(here.outbox().elements())
     assert sorted(new) == sorted(json.loads(line)["id"] for line in other.read_text().splitlines())
     assert [("other", 50), ("out", 100)] == here.rows("SELECT provider, count(*) FROM sms_repo GROUP BY 1 ORDER BY 1")
+
+
+def test_a_stop_right_after_a_reload(site_on: Callable[..., Site]) -> None:
+    """The last attempts of a provider that a reload has changed are waited for and recorded, too, when it stops."""
+    here = site_on("sqlite", latency_ms=1000, max_in_flight=10, drain_s=10)
+    ids = here.fill(60)
+    daemon = here.daemon()
+    until(lambda: here.given() >= 10, "the provider has some")
+    here.max_in_flight = 20
+    here.write()
+    daemon.signal(signal.SIGHUP)
+    daemon.until_event("reloaded")
+
+    daemon.stop()
+
+    assert here.states().keys() == {"queued"}
+    assert here.sent() == here.outbox().keys()
+    assert [] == here.faults(ids)

@@ -123,6 +123,18 @@ def test_bad_probes_wait_longer_and_longer() -> None:
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_makes_waits_short_again(answer: Outcome) -> None:
+    """Once the provider has answered, the next trouble begins with the first wait."""
+    breaker = shut()
+    for _ in range(5):
+        breaker.probed("still away", breaker.shut_until or 0.0, 0.0)
+    breaker.probed(None, 100.0, 0.0)
+    saw(breaker, answer, *[AWAY] * UNREACHABLE_IN_A_ROW, now=100.0)
+
+    assert 101.0 == breaker.shut_until
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
 def test_a_late_answer_opens_nothing(answer: Outcome) -> None:
     """While it is shut, an answer to what was sent before does not open it: the probe or the wait decides."""
     away, slowed = shut(), Breaker(8)

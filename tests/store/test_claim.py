@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from itertools import chain
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -694,6 +695,21 @@ def test_claimers_at_once_keep_the_pace(store: Store, clock: Clock) -> None:
         counts = list(threads.map(claimer, ["a", "b", "c", "d"]))
 
     assert [0, 0, 0, 3] == sorted(counts)
+
+
+def test_nodes_wait_for_each_others_pace(postgres_store: Store, clock: Clock) -> None:
+    """Two nodes that come to the same gate in the same moment go through it one after the other."""
+    fill(postgres_store, 100, zone="x", address="1")
+    take(postgres_store, provider_interval_s=0.08)
+    clock.now_s += 1
+    both = Barrier(2)
+
+    def claimer(name: str) -> int:
+        asked: dict[str, Any] = {"awake": lambda campaign, zone: both.wait(60) >= 0}
+        return len(take(postgres_store, provider_interval_s=0.08, incarnation=name, **asked).messages)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert [0, 3] == sorted(threads.map(claimer, ["a", "b"]))
 
 
 # -- when to ask again -------------------------------------------------------------------------------------------------

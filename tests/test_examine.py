@@ -1,0 +1,68 @@
+"""What intake computes of a message, and what it refuses."""
+
+from typing import Any
+
+import pytest
+
+from dialerd.examine import ZONE_NOT_ASKED, Examined, examine
+from dialerd.model.calendar import parse_schedule
+from dialerd.model.campaign import Campaign, EmailPart
+from dialerd.model.errors import BadText
+from dialerd.model.message import Channel
+
+SMS = Campaign(name="s", channel=Channel.SMS, provider="p", region="UY", max_parts=2)
+MAIL = Campaign(name="m", channel=Channel.EMAIL, provider="p", email=EmailPart(sender="a@example.com"))
+
+
+def test_an_sms() -> None:
+    """An SMS gets its canonical address and its number of parts; nobody looks up its zone without need."""
+    assert Examined("59898344484", ZONE_NOT_ASKED, 2) == examine(SMS, "098 344 484", "x" * 161, None)
+
+
+def test_zones_are_looked_up_for_recipients_hours() -> None:
+    """With recipient_hours the zones that the number may be in come along."""
+    hours = Campaign(
+        name="s",
+        channel=Channel.SMS,
+        provider="p",
+        region="UY",
+        recipient_hours=parse_schedule(["mon-sun;08:00-21:00"]),
+    )
+    assert "America/Montevideo" == examine(hours, "098344484", "x", None).zone
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [("", "empty text"), ("x" * 400, "too long"), ("a\0b", "bad text")],
+    ids=["empty", "long", "NUL"],
+)
+def test_texts_that_cannot_go(data: str, reason: str) -> None:
+    """An empty text, one of too many parts and one with a NUL are refused with their reason."""
+    with pytest.raises(BadText) as refused:
+        examine(SMS, "098344484", data, None)
+
+    assert reason == refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("data", "details"),
+    [
+        ("", {"template": "welcome"}),
+        ("", None),
+        ("hello", {"attachments": ["/etc/hostname"]}),
+        ("hello", {"invitation": {"title": "x"}}),
+        ("hello ${name}", {"variables": {"name": "Ana"}}),
+        ("hello", {"subject": "{{name}}", "variables": {"name": "Ana"}}),
+    ],
+)
+def test_no_mail_goes_without_what_it_asks_for(data: str, details: dict[str, Any] | None) -> None:
+    """A mail whose template, attachments, invitation or variables would be left out is refused, not sent wrong."""
+    with pytest.raises(BadText):
+        examine(MAIL, "ana@example.com", data, details)
+
+
+def test_a_mail_as_it_stands() -> None:
+    """A mail with a body goes; values that no text asks for change nothing."""
+    details = {"subject": "Hi", "variables": {"name": "Ana"}}
+
+    assert Examined("ana@example.com", ZONE_NOT_ASKED, 1) == examine(MAIL, "Ana@Example.com", "costs $500", details)
