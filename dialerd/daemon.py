@@ -154,7 +154,7 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
     def jumped(seconds: float) -> None:
         logger.warning("clock_jumped", seconds=round(seconds, 1))
         # The minutes that the clock has left out have no second 0.
-        group.create_task(_kept_up(parts.scheduler.tick))
+        running.append(group.create_task(_kept_up(parts.scheduler.tick)))
         parts.spool.wake()
 
     async with asyncio.TaskGroup() as group:
@@ -319,7 +319,7 @@ async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int,
                 await notice
     for complete, dialer in zip(done, parts.dialers.values(), strict=True):
         summary.ended.update(dialer.tally)
-        if not complete and dialer.breaker.needs_probe:
+        if not complete and dialer.breaker.shut_until is not None:
             summary.down[dialer.name] = dialer.breaker.reason or "no answer"
     await parts.spool.all_settled()
     stuck = [

@@ -11,7 +11,7 @@ from dialerd import log
 from dialerd.addresses import zones_of
 from dialerd.attempts import Attempts
 from dialerd.drivers.base import Driver
-from dialerd.examine import examine
+from dialerd.examine import ZONE_NOT_ASKED, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
@@ -31,8 +31,11 @@ logger = log.get(__name__)
 TROUBLE_S = 0.5
 #: Attempts that were late (a busy machine) do not start in a heap: they keep this part of their distance.
 CATCHING_UP = 0.97
-#: A batch run gives a provider up that failed so many probes.
-MOST_PROBES = 2
+#: A batch run gives a provider up that is away for longer than so many waits, each twice as long as the one before,
+MOST_WAITS = 2
+#: or that takes nothing because of its rate for so many, or wants to be left alone for so long.
+MOST_WAITS_FOR_RATE = 6
+LONGEST_PATIENCE_S = 120.0
 
 UNSTARTED = Verdict(state=State.QUEUED, spent=0)
 
@@ -64,11 +67,12 @@ class Dialer:
         self._log = logger.bind(provider=name)
         self._interval_s = None if per_second is None else 1 / per_second
         self._up_to_seq: int | None = None
+        loop = asyncio.get_running_loop()
         self._attempts = Attempts(
             driver,
             most=max_in_flight,
             wait_s=self._wait_s,
-            may_start=lambda message: spool.may_start(message) and not self.breaker.needs_probe,
+            may_start=lambda message: spool.may_start(message) and self.breaker.allows(loop.time()) > 0,
             ended=self._ended,
             unstarted=self._give_back,
             idle=spool.hurry,
@@ -83,6 +87,7 @@ class Dialer:
         self._rated = (asyncio.get_running_loop().time(), 0)
         self._stir = asyncio.Event()
         self._draining = False
+        self._probing: asyncio.Task[None] | None = None
         #: Something may be queued that may go; or only at this time of the loop's clock.
         self._work = False
         self._ask_at: float | None = None
@@ -113,7 +118,11 @@ class Dialer:
         if mine:
             now = self._spool.clock()
             may_go = {campaign.name: campaign for campaign in self._open_campaigns(now)}
-            if any(lane.campaign in may_go and _awake(may_go[lane.campaign], lane.zone, now) for lane in mine):
+            if any(
+                lane.campaign in may_go
+                and (lane.zone == ZONE_NOT_ASKED or _awake(may_go[lane.campaign], lane.zone, now))
+                for lane in mine
+            ):
                 self._work = True
                 self._stir.set()
 
@@ -132,14 +141,19 @@ class Dialer:
         """
         self._up_to_seq = up_to_seq
         self._work = True
-        probes = 0
-        while not self._draining and probes < MOST_PROBES:
+        while not self._draining and not self._is_hopeless():
             if not (self._work or self._ask_at or self.in_flight):
                 return True
             if await self._until_asked():
-                probes += self.breaker.needs_probe
                 await self._ask()
         return False
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether a batch run should rather be called again than wait for the provider."""
+        shut_for_s = (self.breaker.shut_until or 0) - asyncio.get_running_loop().time()
+        if self.breaker.needs_probe:
+            return self.breaker.waits > MOST_WAITS
+        return shut_for_s > 0 and (self.breaker.waits > MOST_WAITS_FOR_RATE or shut_for_s > LONGEST_PATIENCE_S)
 
     async def drain(self, seconds: float) -> None:
         """Claim no more and give back what was not started; attempts get `seconds`, then they are in doubt.
@@ -148,6 +162,8 @@ class Dialer:
         """
         self._draining = True
         self._stir.set()
+        if self._probing is not None:
+            self._probing.cancel()
         await self._attempts.stop(seconds)
 
     async def _until_asked(self) -> bool:
@@ -171,7 +187,8 @@ class Dialer:
 
     async def _ask(self) -> None:
         if self.breaker.needs_probe:
-            await self._probe()
+            self._probing = asyncio.create_task(self._probe())
+            await asyncio.wait([self._probing])
             return
         loop = asyncio.get_running_loop()
         self._work = False
@@ -262,7 +279,11 @@ class Dialer:
         if not distances:
             return 0
         now = asyncio.get_running_loop().time()
-        start = max(now, *(self._next_start.get(name, now) for name in distances))
+        start = now
+        for name, distance_s in distances.items():
+            booked = self._next_start.get(name, now)
+            # A campaign that a reload has made faster does not wait for the pace that was.
+            start = max(start, booked if name is None else min(booked, now + distance_s))
         for name, distance_s in distances.items():
             self._next_start[name] = start + distance_s * CATCHING_UP
         return start - now

@@ -79,8 +79,8 @@ class Spool:
         self._pending: list[_Pending] = []
         self._pending_added = asyncio.Event()
         self._hurry = asyncio.Event()
-        #: The claim by which we hold each message.
-        self._held: dict[int, _Hold] = {}
+        #: The claim by which we hold each message's attempt; there are two of one that was taken for dead meanwhile.
+        self._held: dict[tuple[int, int], _Hold] = {}
         self._asking = 0
         self._claiming = 0
         self._changed = asyncio.Event()
@@ -109,16 +109,21 @@ class Spool:
                 pass
 
     async def _look(self) -> float:
+        if self._strays:
+            await self._return_strays()
         now = self.clock()
         ripe_at, notice = await self.store.read(_read_notice)
-        if ripe_at is not None and ripe_at <= now:
-            await self.ripen(now)
-            return 0
         for waiter in self.waiters:
             waiter.notice(notice)
+        # Step by step, so that nobody waits for the last of many; none, if somebody else has locked them.
+        ripened = 0
+        if ripe_at is not None and ripe_at <= now:
+            ripened = await self.store.transact(ripen, now=now, most=MOST_RIPENED)
         self.looked.set()
         self.database_answered("look")
-        return LOOK_S if ripe_at is None else min(LOOK_S, (ripe_at - now).total_seconds())
+        if ripened:
+            return 0
+        return LOOK_S if ripe_at is None or ripe_at <= now else min(LOOK_S, (ripe_at - now).total_seconds())
 
     async def ripen(self, now: datetime) -> None:
         """Queue all deferred messages that are due at `now`."""
@@ -136,7 +141,7 @@ class Spool:
             claimed = await self._claim(order)
             hold = _Hold(order.incarnation, order.now)
             for message, _ in claimed.messages:
-                self._held[message.seq] = hold
+                self._held[message.seq, message.attempt] = hold
             return claimed
         finally:
             self._asking -= 1
@@ -159,7 +164,10 @@ class Spool:
 
     def may_start(self, message: Message) -> bool:
         """Tell whether a claimed message may still be tried: the lease under which it was claimed has not run out."""
-        return self.lease.valid and self._held[message.seq].incarnation == self.lease.incarnation
+        return self.lease.valid and self._held_by(message).incarnation == self.lease.incarnation
+
+    def _held_by(self, message: Message) -> _Hold:
+        return self._held[message.seq, message.attempt]
 
     async def _return_strays(self) -> None:
         async with self._strays_lock:
@@ -172,9 +180,9 @@ class Spool:
                     item.settlement.seq
                     for item in self._pending
                     if item.settlement.verdict.state is State.QUEUED
-                    and self._held.get(item.settlement.seq) is item.hold
+                    and self._held.get((item.settlement.seq, item.settlement.attempt)) is item.hold
                 }
-                known = [seq for seq in self._held if seq not in returning]
+                known = [seq for seq, _ in self._held if seq not in returning]
                 returned = await self.store.transact(give_back, incarnation=self.lease.incarnation, except_seqs=known)
                 self._strays = False
                 if returned:
@@ -184,7 +192,7 @@ class Spool:
 
     def settle(self, message: Message, provider: str, verdict: Verdict, settled: Callable[[], None]) -> None:
         """Have a verdict recorded; `settled` is called once it is committed."""
-        hold = self._held[message.seq]
+        hold = self._held_by(message)
         settlement = Settlement(
             seq=message.seq,
             attempt=message.attempt,
@@ -236,17 +244,23 @@ class Spool:
             self._pending_added.clear()
         for item in batch:
             # After an answer that got lost, what was given back may have been claimed anew in the meantime.
-            if self._held.get(item.settlement.seq) is item.hold:
-                del self._held[item.settlement.seq]
+            attempt = item.settlement.seq, item.settlement.attempt
+            if self._held.get(attempt) is item.hold:
+                del self._held[attempt]
             item.settled()
         self._changed.set()
         self.database_answered("settle")
 
     async def all_settled(self) -> None:
-        """Wait until no claim is under way and the outcome of all that was claimed is recorded."""
+        """Wait until no claim is under way and the outcome of all that was claimed is recorded.
+
+        Raises DatabaseGone when a claim's answer was lost and what it took cannot be given back either.
+        """
         while self._asking or self._held:
             self._changed.clear()
             await self._changed.wait()
+        if self._strays:
+            await self._return_strays()
 
     # -- the database's health ---------------------------------------------------------------------------------
 

@@ -301,6 +301,32 @@ async def test_the_pace_holds(rig_of: Callable[..., Rig]) -> None:
             assert last - first > 0.5
 
 
+async def test_a_campaign_that_becomes_faster_is_faster_at_once(rig_of: Callable[..., Rig]) -> None:
+    """After a reload a message does not wait for the pace that was: it would have been claimed long before its start."""
+    async with rig_of(None, campaign(interval_s=1000.0)) as rig:
+        await rig.submit(message())
+        await rig.until_sent(1)
+        rig.dialer.campaigns = {"c": campaign(interval_s=0.01)}
+        await rig.submit(*[message() for _ in range(5)])
+        async with asyncio.timeout(5):
+            await rig.driver.wait_sent(6)
+
+
+async def test_what_waits_for_its_start_does_not_go_to_a_provider_that_throttles(rig_of: Callable[..., Rig]) -> None:
+    """When the provider says that we are too fast, what had been claimed for the next moments goes back to the queue."""
+
+    async def answer(_message: Message) -> Outcome:
+        await asyncio.sleep(0.01)
+        return Throttled("slow down", 60)
+
+    async with rig_of(answer, campaign(interval_s=0.04)) as rig:
+        await rig.submit(*[message() for _ in range(5)])
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'queued' AND last_error = 'slow down'", 1)
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'sending'", 0)
+
+        assert 1 == len(rig.driver.started)
+
+
 @pytest.fixture(autouse=True)
 async def _no_task_left() -> AsyncIterator[None]:
     """Leave no task behind: a part that outlives its rig would serve the next test."""

@@ -71,7 +71,9 @@ async def test_a_row_whose_zone_nobody_knows_yet_is_looked_at(database_url: str,
     # 16:00 in Montevideo, 4:00 of the next day in Tokyo.
     now = datetime(2026, 3, 2, 19, 0, tzinfo=UTC)
     tokyo = parse_zone("Asia/Tokyo")
-    sleeper = campaign(recipient_hours=parse_schedule(["mon-sun;08:00-21:00"]), region="UY", timezone="Asia/Tokyo", zone=tokyo)
+    sleeper = campaign(
+        recipient_hours=parse_schedule(["mon-sun;08:00-21:00"]), region="UY", timezone="Asia/Tokyo", zone=tokyo
+    )
     async with Rig(database_url, tmp_path, ScriptedDriver(), sleeper, clock=lambda: now) as rig:
         await rig.store.transact(
             lambda c: c.exec_driver_sql(

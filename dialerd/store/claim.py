@@ -28,7 +28,7 @@ __all__ = ["BATCH", "Claimed", "Order", "Terms", "claim"]
 #: Most messages of one claim: large enough to pay for the transaction, small enough for SQLite's 50 ms.
 BATCH = 500
 
-#: A claim that keeps meeting expired or sleeping messages stops after so many rounds and is asked again.
+#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that found some and is asked again.
 MOST_ROUNDS = 4
 
 
@@ -106,11 +106,13 @@ class _Claim:
         if not waiting:
             return Claimed()
         quota = self._open_gates(waiting)
-        for _ in range(MOST_ROUNDS):
+        rounds = 0
+        while rounds < MOST_ROUNDS:
             going = [lane for lane in waiting if lane.priority is not None and self.permits[lane.campaign] > 0]
             if not going or len(self.picked) >= quota:
                 break
-            self._round(going, quota - len(self.picked))
+            # One that finds nothing (what came later is left out) leaves a lane empty, or at a lower priority.
+            rounds += self._round(going, quota - len(self.picked))
         self._leave_out_blacklisted()
         result = Claimed(self._take())
         self._write_touched_and_endings()
@@ -156,8 +158,11 @@ class _Claim:
         shut = [at for at in opens if at > self.now_s + HORIZON_S]
         return len(shut) < len(opens), min(shut) - self.now_s - HORIZON_S / 2 if shut else None
 
-    def _round(self, waiting: list[Lane], quota: int) -> None:
-        """Take each campaign's share of the best priority, and move its lanes on; an empty one has no priority."""
+    def _round(self, waiting: list[Lane], quota: int) -> bool:
+        """Take each campaign's share of the best priority, and move its lanes on; an empty one has no priority.
+
+        False if there was none.
+        """
         best = min(lane.priority for lane in waiting if lane.priority is not None)
         level: dict[str, list[Lane]] = {}
         for lane in waiting:
@@ -169,11 +174,13 @@ class _Claim:
         by_campaign: dict[str, list[tuple[Lane, int, list[Candidate]]]] = {}
         for (lane, part), rows in zip(asked, found, strict=True):
             by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
-        for some in by_campaign.values():
-            self._take_share(some, best)
+        return sum(self._take_share(some, best) for some in by_campaign.values()) > 0
 
-    def _take_share(self, some: list[tuple[Lane, int, list[Candidate]]], best: int) -> None:
-        """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on."""
+    def _take_share(self, some: list[tuple[Lane, int, list[Candidate]]], best: int) -> int:
+        """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on.
+
+        Returns how many there were.
+        """
         part = some[0][1]
         rows = sorted((row for _, _, rows in some for row in rows if row.priority == best), key=lambda row: row.seq)
         for row in rows[:part]:
@@ -187,6 +194,7 @@ class _Claim:
                 lane.priority = None
             else:
                 lane.after = found[-1].seq
+        return len(rows[:part])
 
     def _judge(self, row: Candidate) -> None:
         campaign = self.order.terms[row.campaign].campaign

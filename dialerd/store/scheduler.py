@@ -97,19 +97,23 @@ def _promote_one(connection: Connection, campaign: str, until: datetime, now: da
     else:
         found += "sms_scheduler s WHERE s.id = o.id"
     carried = ", ".join(f"s.{name}" for name in COLUMNS)
-    connection.execute(
+    # One whose id another has in the spool (others insert too, with ids of their own) waits until that one has gone.
+    moved = connection.execute(
         text(
             f"INSERT INTO sms_spool ({CARRIED}, base, state, priority, due_at, due_since, queued_at)"
             f" SELECT {carried}, o.base, o.state, {URGENT}, s.calldate, s.calldate, :now"
-            f" FROM {found} ORDER BY o.number"
-        ).bindparams(bindparam("now", now, type_=Instant)),
+            f" FROM {found} ORDER BY o.number ON CONFLICT (id) DO NOTHING RETURNING id"
+        )
+        .bindparams(bindparam("now", now, type_=Instant))
+        .columns(id=MessageId),
         bind_rows(connection, "o", tuple(columns), rows),
     )
+    ids = list(moved.scalars())
     connection.execute(
         text(f"DELETE FROM sms_scheduler WHERE {any_of(connection, 'id', 'ids', 'uuid')}"),
-        {"ids": bind_list(connection, [id_ for id_, _ in due])},
+        {"ids": bind_list(connection, ids)},
     )
-    return len(due)
+    return len(ids)
 
 
 def base_name(calldate: datetime, zone: tzinfo) -> str:

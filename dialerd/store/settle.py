@@ -45,6 +45,13 @@ KEPT = (
     "id, campaign, destination, data, priority, base, calldate, agent, source, details, attempts, parts, queued_at,"
     " address"
 )
+RESULT = f"{KEPT}, provider, status, provider_id, error, dateprocessed"
+
+#: Somebody has put a message into the spool under the id of one that had ended: the later result takes its place.
+REPLACES = (
+    " ON CONFLICT (id) DO UPDATE SET delivery = NULL, delivered_at = NULL, "
+    + ", ".join(f"{name} = excluded.{name}" for name in RESULT.split(", ") if name != "id")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +147,18 @@ def _move(connection: Connection, rows: Sequence[tuple[Any, ...]], allowed: str,
     where = f"{given.matches} AND {allowed.format(**given.columns)}"
     kept = ", ".join(f"s.{name}" for name in KEPT.split(", "))
     told = ", ".join(f"{given.columns[name]} AS {name}" for name in ("provider", "status", "provider_id", "error"))
-    target = f"INSERT INTO sms_repo ({KEPT}, provider, status, provider_id, error, dateprocessed)"
+    target = f"INSERT INTO sms_repo ({RESULT})"
     dated = bindparam("now", now, type_=Instant)
     if connection.dialect.name == "postgresql":
         statement = (
             f"WITH gone AS (DELETE FROM sms_spool s WHERE {where} RETURNING {kept}, {told})"
-            f" {target} SELECT {KEPT}, provider, status, provider_id, error, :now FROM gone"
+            f" {target} SELECT {KEPT}, provider, status, provider_id, error, :now FROM gone{REPLACES}"
         )
         return connection.execute(text(statement).bindparams(dated), given.bound).rowcount
     # CROSS JOIN keeps SQLite from turning the join around and scanning the spool.
     found = f"FROM {given.source} CROSS JOIN sms_spool s WHERE {where}"
     moved = connection.execute(
-        text(f"{target} SELECT {kept}, {told}, :now {found}").bindparams(dated), given.bound
+        text(f"{target} SELECT {kept}, {told}, :now {found}{REPLACES}").bindparams(dated), given.bound
     ).rowcount
     connection.execute(text(f"DELETE FROM sms_spool WHERE seq IN (SELECT s.seq {found})"), given.bound)
     return moved

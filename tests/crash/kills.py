@@ -27,7 +27,7 @@ SEAMS: dict[str, dict[str, int]] = {
         "send.end": 180, "settle.written": 9, "settle.committed": 9,
     },
     "rescued": {"rescue.written": 1, "claim.committed": 2, "settle.written": 2},
-    "stopped": {"leave.written": 1, "settle.written": 4},
+    "stopped": {"leave.written": 1, "settle.written": 3},
     "submitted": {"_submit.written": 40, "_schedule.written": 40, "submit.committed": 80},
     "uploaded": {
         "begin.written": 1, "_stage.written": 3, "upload.staged": 3, "finish.written": 1, "upload.loaded": 1,

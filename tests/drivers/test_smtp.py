@@ -533,7 +533,7 @@ async def test_probe(server: SmtpServer, make: Make, verb: str) -> None:
     driver = make(server, connections=1, username="u", password=PASSWORD)
     await driver.send(an_email())
     await driver.probe()
-    assert (server.opened, server.commands["NOOP"], server.most_at_once) == (2, 1, 1)
+    assert (server.opened, server.commands["QUIT"], server.commands["NOOP"], server.most_at_once) == (2, 1, 1, 1)
     server.says = {verb: "454 4.7.0 not now"}
 
     with pytest.raises(Unavailable, match="454"):
@@ -587,6 +587,16 @@ async def test_idle(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPa
     await server.wait_until(lambda: server.connections == 0)
 
     assert server.commands["QUIT"] == 1
+    assert isinstance(await driver.send(an_email()), Sent)
+
+
+async def test_not_idle(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is used again is not idle, however long its mail takes."""
+    monkeypatch.setattr(smtp_pool, "IDLE_S", 0.3)
+    driver = make(server, connections=1)
+    await driver.send(an_email())
+    server.slow_s = 0.6
+
     assert isinstance(await driver.send(an_email()), Sent)
 
 

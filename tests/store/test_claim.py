@@ -799,3 +799,16 @@ def test_details_come_back_as_given(store: Store, details: dict[str, Any] | None
     assert (details is None) == (select(store, "SELECT details IS NULL FROM sms_spool")[0][0])
     assert (details or {}) == take(store).messages[0][0].details
     assert ME == select(store, "SELECT incarnation FROM sms_spool")[0][0]
+
+
+def test_what_came_later_hides_nothing(store: Store) -> None:
+    """In a bounded claim, newer messages of however many better priorities do not hide what came before the bound."""
+    names = [f"c{number}" for number in range(8)]
+    put(store, "old", campaign="c7")
+    (up_to_seq,) = select(store, "SELECT max(seq) FROM sms_spool")[0]
+    for number, name in enumerate(names, 1):
+        put(store, "new", campaign=name, priority=number)
+
+    claimed = take(store, *map(campaign, names), up_to_seq=up_to_seq)
+
+    assert (["old"], False) == (texts(claimed), claimed.more)

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from dialerd.store import Store
 from dialerd.store.scheduler import base_name, promote, promoted_until, schedule
 from dialerd.store.tables import sms_scheduler, sms_spool
-from tests.store.conftest import another, execute, fill, message, select, take_all, texts
+from tests.store.conftest import another, execute, fill, message, put, select, take_all, texts
 from tests.store.filled import NOW, rows
 
 SECOND = timedelta(seconds=1)
@@ -271,3 +271,14 @@ def test_nothing_scheduled_is_nothing(store: Store) -> None:
     store.transact_here(schedule, [])
 
     assert {} == promoted(store)
+
+
+def test_an_id_that_stands_in_the_spool(store: Store) -> None:
+    """A scheduled message with the id of one in the spool waits until that one has gone, and holds up no other."""
+    (id_,) = put(store, "first")
+    plan(store, {"id": id_, "data": "second"}, {}, {})
+
+    assert {"Ventas": 2} == promoted(store)
+    assert {id_} == rows(store, sms_scheduler).keys()
+    execute(store, "DELETE FROM sms_spool WHERE data = 'first'")
+    assert {"Ventas": 1} == promoted(store)

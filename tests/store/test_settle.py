@@ -331,3 +331,18 @@ def test_strays_are_given_back(store: Store) -> None:
         store, "SELECT data, attempts, incarnation, node FROM sms_spool WHERE state = 'queued'"
     )
     assert 0 == store.transact_here(give_back, incarnation="nobody")
+
+
+def test_an_id_that_has_ended_before(store: Store) -> None:
+    """A message that another system put into the spool under the id of one that had ended: the later result stands."""
+    (id_,) = put(store, "hola")
+    (first,) = [one.seq for one, _ in take(store).messages]
+    store.transact_here(settle, [of(first, FAILED)], now=NOW)
+
+    again = claimed(store, {"id": id_, "data": "hola"}, "otra")
+
+    assert 2 == store.transact_here(settle, [of(seq, SENT) for seq in again], now=LATER)
+    assert [("hola", "sent", None), ("otra", "sent", None)] == select(
+        store, "SELECT data, status, error FROM sms_repo ORDER BY data"
+    )
+    assert {} == rows(store, sms_spool)

@@ -1,0 +1,95 @@
+"""The daemon as a whole: how it ends, whatever does not answer at that moment."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialerd import daemon, drivers, ticker
+from dialerd.model.errors import DatabaseGone
+from dialerd.model.outcome import Unreachable
+from dialerd.settings import load
+from dialerd.store import Store
+from dialerd.store.migrate import migrate
+from dialerd.store.spool import submit
+from tests.drivers.scripted import ScriptedDriver, hang
+from tests.rig import message
+
+
+@pytest.fixture
+def running(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a daemon on a scripted provider, with some messages: `async with running(driver)`; then it is stopped."""
+    (tmp_path / "campaigns").mkdir()
+    (tmp_path / "dialerd.toml").write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}"\ndrain_s = 0.2\n[database]\nurl = "{database_url}"\n'
+        '[providers.p]\ndriver = "discard"\nmax_in_flight = 10\n'
+    )
+    (tmp_path / "campaigns" / "c.toml").write_text('name = "c"\nchannel = "sms"\nprovider = "p"\n')
+
+    @asynccontextmanager
+    async def run(driver: ScriptedDriver, count: int = 10) -> AsyncIterator[None]:
+        monkeypatch.setitem(drivers.DRIVERS, "discard", lambda _provider, _campaigns: driver)
+        store = Store(database_url)
+        await store.transact(migrate)
+        await store.transact(submit, [message() for _ in range(count)])
+        store.close()
+        task = asyncio.create_task(daemon.run(lambda: load(tmp_path)))
+        try:
+            yield
+            os.kill(os.getpid(), signal.SIGTERM)
+            began = time.monotonic()
+            await asyncio.wait([task], timeout=10)
+            assert task.done(), "it does not stop"
+            await task
+            assert time.monotonic() - began < 5
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    return run
+
+
+async def test_it_stops_while_a_provider_hangs(running: Callable[..., Any]) -> None:
+    """A provider that never answers an attempt holds nobody up for longer than drain_s."""
+    driver = ScriptedDriver(hang)
+    async with running(driver):
+        await driver.wait_started(10)
+
+
+async def test_it_stops_while_a_probe_hangs(running: Callable[..., Any]) -> None:
+    """A provider that never answers a probe holds nobody up either."""
+    driver = ScriptedDriver(lambda _m: Unreachable("refused"))
+
+    async def probe() -> None:
+        driver.probes += 1
+        driver._tell()
+        await asyncio.Event().wait()
+
+    driver.probe = probe  # type: ignore[method-assign]
+    async with running(driver):
+        await driver.wait_probed(1)
+
+
+async def test_it_stops_after_the_clock_jumped_while_nothing_can_be_promoted(
+    running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A promotion that the clock's jump has called for, and that the database does not take, ends with the daemon."""
+
+    async def jump(_self: object, _clock: object, jumped: Callable[[float], None]) -> None:
+        jumped(3600)
+        await asyncio.Event().wait()
+
+    async def fail(_self: object, _now: object) -> None:
+        raise DatabaseGone("away")
+
+    monkeypatch.setattr(ticker.Ticker, "keep_aligned", jump)
+    monkeypatch.setattr("dialerd.scheduler.Scheduler.promote", fail)
+    driver = ScriptedDriver()
+    async with running(driver):
+        await driver.wait_sent(10)

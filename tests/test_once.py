@@ -1,0 +1,103 @@
+"""A batch run (`run --once`): when it ends, and what it says of what is left."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dialerd import drivers
+from dialerd.daemon import Summary, run_once
+from dialerd.model import breaker
+from dialerd.model.errors import Unavailable
+from dialerd.model.message import Message
+from dialerd.model.outcome import Outcome, Sent, Throttled, Unreachable
+from dialerd.settings import load
+from dialerd.store import Store
+from dialerd.store.migrate import migrate
+from dialerd.store.spool import submit
+from tests.drivers.scripted import ScriptedDriver
+from tests.rig import message
+
+Once = Callable[..., "asyncio.Future[Summary]"]
+
+
+@pytest.fixture
+def once(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Run a batch of so many messages on a scripted provider: await once(driver, 30)."""
+    (tmp_path / "campaigns").mkdir()
+    (tmp_path / "dialerd.toml").write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}"\n[database]\nurl = "{database_url}"\n'
+        '[providers.p]\ndriver = "discard"\nmax_in_flight = 10\n'
+    )
+    (tmp_path / "campaigns" / "c.toml").write_text('name = "c"\nchannel = "sms"\nprovider = "p"\n')
+    monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
+
+    async def run(driver: ScriptedDriver, count: int) -> Summary:
+        monkeypatch.setitem(drivers.DRIVERS, "discard", lambda _provider, _campaigns: driver)
+        store = Store(database_url)
+        await store.transact(migrate)
+        await store.transact(submit, [message() for _ in range(count)])
+        store.close()
+        async with asyncio.timeout(20):
+            return await run_once(load(tmp_path))
+
+    return run
+
+
+async def test_a_provider_that_comes_back_in_time_gets_all(once: Callable[..., object]) -> None:
+    """A provider that answers the second probe is not given up, and what could not go at first goes."""
+    driver = ScriptedDriver(lambda _m: Unreachable("refused") if driver.probes < 2 else Sent())
+
+    async def probe() -> None:
+        driver.probes += 1
+        if driver.probes < 2:
+            raise Unavailable("refused")
+
+    driver.probe = probe  # type: ignore[method-assign]
+    summary = await once(driver, 30)
+
+    assert (30, 0, {}) == (summary.ended["sent"], summary.remaining, summary.down)
+
+
+async def test_a_provider_that_is_only_there_for_probes_is_down(once: Callable[..., object]) -> None:
+    """A provider that answers probes and takes no message is given up, and what is left is said."""
+    driver = ScriptedDriver(lambda _m: Unreachable("no bind"))
+
+    summary = await once(driver, 30)
+
+    assert (30, {"p": "no bind"}) == (summary.remaining, summary.down)
+
+
+async def test_a_provider_that_throttles_for_ever_is_given_up(once: Callable[..., object]) -> None:
+    """A provider that takes nothing because of its rate is waited for, but not for ever."""
+    driver = ScriptedDriver(lambda _m: Throttled("slow down"))
+
+    summary = await once(driver, 30)
+
+    assert (30, {"p": "slow down"}) == (summary.remaining, summary.down)
+
+
+async def test_a_provider_that_wishes_to_be_left_alone_for_an_hour_is_given_up(once: Callable[..., object]) -> None:
+    """A batch run is called again; it does not sit out a provider's long wish."""
+    driver = ScriptedDriver(lambda _m: Throttled("quota", 3000))
+
+    summary = await once(driver, 30)
+
+    assert (30, {"p": "quota"}) == (summary.remaining, summary.down)
+
+
+async def test_throttling_now_and_then_is_waited_for(once: Callable[..., object]) -> None:
+    """A provider that takes a few at a time gets all of them."""
+    taken: list[float] = []
+
+    def answer(_message: Message) -> Outcome:
+        now = asyncio.get_running_loop().time()
+        if sum(now - at < 0.05 for at in taken) >= 2:
+            return Throttled("slow down")
+        taken.append(now)
+        return Sent()
+
+    summary = await once(ScriptedDriver(answer), 30)
+
+    assert (30, 0, {}) == (summary.ended["sent"], summary.remaining, summary.down)
