@@ -302,7 +302,7 @@ async def test_the_pace_holds(rig_of: Callable[..., Rig]) -> None:
 
 
 async def test_a_campaign_that_becomes_faster_is_faster_at_once(rig_of: Callable[..., Rig]) -> None:
-    """After a reload a message does not wait for the pace that was: it would have been claimed long before its start."""
+    """After a reload a message does not wait for the pace that was: it would be claimed long before its start."""
     async with rig_of(None, campaign(interval_s=1000.0)) as rig:
         await rig.submit(message())
         await rig.until_sent(1)
@@ -313,7 +313,7 @@ async def test_a_campaign_that_becomes_faster_is_faster_at_once(rig_of: Callable
 
 
 async def test_what_waits_for_its_start_does_not_go_to_a_provider_that_throttles(rig_of: Callable[..., Rig]) -> None:
-    """When the provider says that we are too fast, what had been claimed for the next moments goes back to the queue."""
+    """When the provider says that we are too fast, what was claimed for the next moments goes back to the queue."""
 
     async def answer(_message: Message) -> Outcome:
         await asyncio.sleep(0.01)

@@ -28,7 +28,7 @@ __all__ = ["BATCH", "Claimed", "Order", "Terms", "claim"]
 #: Most messages of one claim: large enough to pay for the transaction, small enough for SQLite's 50 ms.
 BATCH = 500
 
-#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that found some and is asked again.
+#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that found some: it is asked again.
 MOST_ROUNDS = 4
 
 
