@@ -75,10 +75,12 @@ class Janitor:
             self._seen.clear()
         self._looked_at = now
         others = [other for other in await store.read(incarnations) if other.incarnation != self._lease.incarnation]
+        # A beat that is new to us may have come while we waited for the answer; it stood still from then on.
+        answered = boottime()
         seen = {}
         for other in others:
-            beat, since = self._seen.get(other.incarnation, (other.beat, now))
-            seen[other.incarnation] = (beat, since) if beat == other.beat else (other.beat, now)
+            beat, since = self._seen.get(other.incarnation, (other.beat, answered))
+            seen[other.incarnation] = (beat, since) if beat == other.beat else (other.beat, answered)
             if now - seen[other.incarnation][1] >= other.lease_s:
                 await self._rescue(other.incarnation, other.node, seen_beat=other.beat)
         self._seen = seen

@@ -28,7 +28,7 @@ __all__ = ["BATCH", "Claimed", "Order", "Terms", "claim"]
 #: Most messages of one claim: large enough to pay for the transaction, small enough for SQLite's 50 ms.
 BATCH = 500
 
-#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that found some: it is asked again.
+#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that found some.
 MOST_ROUNDS = 4
 
 
@@ -258,7 +258,9 @@ class _Claim:
         self.put_back = {row.campaign for (row, _), start in zip(self.picked, starts, strict=True) if start is None}
         if not taken:
             return []
-        book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=self.campaign_gates)
+        going = {row.campaign for row, *_ in taken}
+        moved = {name: gate for name, gate in self.campaign_gates.items() if name in going}
+        book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=moved)
         statement = text(
             "UPDATE sms_spool SET state = 'sending', attempts = attempts + 1, incarnation = :incarnation,"
             f" node = :node, claimed_at = :now WHERE {any_of(self.connection, 'seq', 'seqs', 'bigint')}"

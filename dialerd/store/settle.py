@@ -48,9 +48,8 @@ KEPT = (
 RESULT = f"{KEPT}, provider, status, provider_id, error, dateprocessed"
 
 #: Somebody has put a message into the spool under the id of one that had ended: the later result takes its place.
-REPLACES = (
-    " ON CONFLICT (id) DO UPDATE SET delivery = NULL, delivered_at = NULL, "
-    + ", ".join(f"{name} = excluded.{name}" for name in RESULT.split(", ") if name != "id")
+REPLACES = " ON CONFLICT (id) DO UPDATE SET delivery = NULL, delivered_at = NULL, " + ", ".join(
+    f"{name} = excluded.{name}" for name in RESULT.split(", ") if name != "id"
 )
 
 

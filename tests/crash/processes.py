@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -59,6 +60,7 @@ def _run(target: str, arguments: Sequence[str], surroundings: Mapping[str, Any])
         os.close(file)
     os.chdir(surroundings["folder"])
     os.environ.update(surroundings["environment"])
+    assert "dialerd.failpoint" not in sys.modules, "whoever imported it already has not seen this environment"
     module, _, function = target.partition(":")
     getattr(import_module(module), function)(*arguments)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from itertools import chain
@@ -10,6 +10,8 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
 
 from dialerd.examine import Examined
 from dialerd.model.calendar import parse_schedule
@@ -812,3 +814,23 @@ def test_what_came_later_hides_nothing(store: Store) -> None:
     claimed = take(store, *map(campaign, names), up_to_seq=up_to_seq)
 
     assert (["old"], False) == (texts(claimed), claimed.more)
+
+
+def test_a_pause_that_comes_while_the_claim_waits_holds(postgres_store: Store) -> None:
+    """What is paused while a claim waits for another node at the gates is not taken."""
+    paced = campaign(interval_s=0.01)
+    put(postgres_store, "hola")
+    take(postgres_store, paced)
+    put(postgres_store, "otra")
+    with ThreadPoolExecutor(1) as pool, closing(another(postgres_store)) as other:
+
+        def hold(connection: Connection) -> Future[Claimed]:
+            connection.execute(text("SELECT 1 FROM pace FOR UPDATE"))
+            claiming = pool.submit(take, postgres_store, paced)
+            waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            while not connection.execute(waits).scalar():
+                time.sleep(0.01)
+            other.transact_here(pause_campaign, "Ventas", reason=None, now=NOW)
+            return claiming
+
+        assert [] == texts(other.transact_here(hold).result())
