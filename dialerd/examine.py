@@ -47,7 +47,7 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
 
 
 def _refuse_unbuilt(campaign: Campaign, data: str, details: Mapping[str, Any]) -> None:
-    """Refuse what this version would send wrong: a mail without its template, its values or its attachments."""
+    """Refuse what this version would send wrong: a mail without its template or its attachments."""
     named = details.get("template") or (campaign.email and campaign.email.template)
     if not data and named:
         raise BadText(f"this version does not fill templates ({named}): give the mail a body", "bad text")
@@ -56,6 +56,3 @@ def _refuse_unbuilt(campaign: Campaign, data: str, details: Mapping[str, Any]) -
     for part in ("attachments", "invitation"):
         if details.get(part):
             raise BadText(f"this version sends no {part}", "bad text")
-    texts = data + str(details.get("subject") or "")
-    if details.get("variables") and ("${" in texts or "{{" in texts):
-        raise BadText("this version fills no variables into mails", "bad text")

@@ -12,7 +12,7 @@ import pytest
 from dialerd import log
 
 DIALERD = Path(log.__file__).parent
-EVENT = re.compile(r"\blog(?:ger)?\.(?:debug|info|warning|error|exception|critical)\(\s*([^,)\s]+)")
+EVENT = re.compile(r"\b_?log(?:ger)?\.(?:debug|info|warning|error|exception|critical)\(\s*([^,)\s]+)")
 
 JOURNAL = """
 import os

@@ -1,7 +1,7 @@
 """A batch run (`run --once`): when it ends, and what it says of what is left."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,9 @@ from dialerd.store.spool import submit
 from tests.drivers.scripted import ScriptedDriver
 from tests.rig import message
 
-Once = Callable[..., "asyncio.Future[Summary]"]
-
 
 @pytest.fixture
-def once(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+def once(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Summary]]:
     """Run a batch of so many messages on a scripted provider: await once(driver, 30)."""
     (tmp_path / "campaigns").mkdir()
     (tmp_path / "dialerd.toml").write_text(
@@ -45,7 +43,7 @@ def once(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-async def test_a_provider_that_comes_back_in_time_gets_all(once: Callable[..., object]) -> None:
+async def test_a_provider_that_comes_back_in_time_gets_all(once: Callable[..., Awaitable[Summary]]) -> None:
     """A provider that answers the second probe is not given up, and what could not go at first goes."""
     driver = ScriptedDriver(lambda _m: Unreachable("refused") if driver.probes < 2 else Sent())
 
@@ -60,7 +58,7 @@ async def test_a_provider_that_comes_back_in_time_gets_all(once: Callable[..., o
     assert (30, 0, {}) == (summary.ended["sent"], summary.remaining, summary.down)
 
 
-async def test_a_provider_that_is_only_there_for_probes_is_down(once: Callable[..., object]) -> None:
+async def test_a_provider_that_is_only_there_for_probes_is_down(once: Callable[..., Awaitable[Summary]]) -> None:
     """A provider that answers probes and takes no message is given up, and what is left is said."""
     driver = ScriptedDriver(lambda _m: Unreachable("no bind"))
 
@@ -69,7 +67,7 @@ async def test_a_provider_that_is_only_there_for_probes_is_down(once: Callable[.
     assert (30, {"p": "no bind"}) == (summary.remaining, summary.down)
 
 
-async def test_a_provider_that_throttles_for_ever_is_given_up(once: Callable[..., object]) -> None:
+async def test_a_provider_that_throttles_for_ever_is_given_up(once: Callable[..., Awaitable[Summary]]) -> None:
     """A provider that takes nothing because of its rate is waited for, but not for ever."""
     driver = ScriptedDriver(lambda _m: Throttled("slow down"))
 
@@ -78,7 +76,7 @@ async def test_a_provider_that_throttles_for_ever_is_given_up(once: Callable[...
     assert (30, {"p": "slow down"}) == (summary.remaining, summary.down)
 
 
-async def test_a_provider_that_wishes_to_be_left_alone_for_an_hour_is_given_up(once: Callable[..., object]) -> None:
+async def test_a_provider_that_wishes_to_be_left_alone_for_an_hour_is_given_up(once: Callable[..., Awaitable[Summary]]) -> None:
     """A batch run is called again; it does not sit out a provider's long wish."""
     driver = ScriptedDriver(lambda _m: Throttled("quota", 3000))
 
@@ -87,7 +85,7 @@ async def test_a_provider_that_wishes_to_be_left_alone_for_an_hour_is_given_up(o
     assert (30, {"p": "quota"}) == (summary.remaining, summary.down)
 
 
-async def test_throttling_now_and_then_is_waited_for(once: Callable[..., object]) -> None:
+async def test_throttling_now_and_then_is_waited_for(once: Callable[..., Awaitable[Summary]]) -> None:
     """A provider that takes a few at a time gets all of them."""
     taken: list[float] = []
 

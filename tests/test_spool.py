@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +16,9 @@ from dialerd.model.campaign import OnDoubt, RetryPolicy
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message, State
 from dialerd.model.outcome import Outcome, Sent
+from dialerd.spool import Notice
 from dialerd.store.claim import claim
+from dialerd.store.lanes import Lane
 from tests.drivers.scripted import ScriptedDriver
 from tests.rig import Rig, campaign, message
 
@@ -70,7 +73,7 @@ async def test_a_row_whose_zone_nobody_knows_yet_is_looked_at(database_url: str,
     """What another system inserts goes when its recipient is awake, even while the campaign's own zone sleeps."""
     # 16:00 in Montevideo, 4:00 of the next day in Tokyo.
     now = datetime(2026, 3, 2, 19, 0, tzinfo=UTC)
-    tokyo = parse_zone("Asia/Tokyo")
+    tokyo = ZoneInfo("Asia/Tokyo")
     sleeper = campaign(
         recipient_hours=parse_schedule(["mon-sun;08:00-21:00"]), region="UY", timezone="Asia/Tokyo", zone=tokyo
     )
@@ -83,26 +86,13 @@ async def test_a_row_whose_zone_nobody_knows_yet_is_looked_at(database_url: str,
         await rig.until_sent(1)
 
 
-def parse_zone(name: str) -> Any:
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(name)
-
-
 async def test_a_claim_whose_answer_was_lost_is_given_back_at_the_end(database_url: str, tmp_path: Path) -> None:
     """What was claimed by a commit whose answer never came is no doubt when nothing is claimed any more."""
     async with Rig(database_url, tmp_path, ScriptedDriver()) as rig:
-        transact = rig.store.transact
-
-        async def lossy(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            result = await transact(function, *args, **kwargs)
-            if function is claim and result.taken:
-                rig.dialer.campaigns = {}
-                raise DatabaseGone("the answer was lost")
-            return result
-
-        rig.store.transact = lossy  # type: ignore[method-assign]
+        rig.tasks[0].cancel()
+        rig.store.transact = losing_a_claim(rig)  # type: ignore[method-assign]
         await rig.submit(message())
+        rig.spool.waiters[0].notice(Notice([Lane("c", "?", 9999)], frozenset()))
         await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'sending'", 1)
         await rig.dialer.drain(0)
         await rig.spool.all_settled()
@@ -114,19 +104,24 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_at_the_end(database_u
 async def test_a_claim_whose_answer_was_lost_does_not_wait_for_the_next(database_url: str, tmp_path: Path) -> None:
     """What was claimed by a commit whose answer never came goes back even if nothing else may be claimed."""
     async with Rig(database_url, tmp_path, ScriptedDriver()) as rig:
-        transact = rig.store.transact
-
-        async def lossy(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            result = await transact(function, *args, **kwargs)
-            if function is claim and result.taken:
-                rig.dialer.campaigns = {}
-                raise DatabaseGone("the answer was lost")
-            return result
-
-        rig.store.transact = lossy  # type: ignore[method-assign]
+        rig.store.transact = losing_a_claim(rig)  # type: ignore[method-assign]
         await rig.submit(message())
         await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'sending'", 1)
         await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'queued' AND attempts = 0", 1)
+
+
+def losing_a_claim(rig: Rig) -> Callable[..., Any]:
+    """Return a transact that loses the answer to the first claim that takes something, after which none may follow."""
+    transact = rig.store.transact
+
+    async def lossy(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = await transact(function, *args, **kwargs)
+        if function is claim and result.taken:
+            rig.dialer.campaigns = {}
+            raise DatabaseGone("the answer was lost")
+        return result
+
+    return lossy
 
 
 async def test_two_attempts_of_one_message_at_a_time(database_url: str, tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr, parseaddr
+from html import escape
 from html.parser import HTMLParser
+from typing import Any
 
 from dialerd.model.campaign import EmailPart
-from dialerd.model.errors import BadAddress
+from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Message
 
-__all__ = ["Mail", "compose", "looks_like_html", "text_of"]
+__all__ = ["Mail", "compose", "filled", "looks_like_html", "text_of"]
 
 #: 7 bit, so that no relay has to re-encode what was signed.
 POLICY = SMTP.clone(cte_type="7bit")
@@ -23,6 +25,7 @@ POLICY = SMTP.clone(cte_type="7bit")
 LINE = 76
 
 ADDRESS = re.compile(r'[^\s@<>()\[\],;:"\\]+@[^\s@<>()\[\],;:"\\]+')
+PLACEHOLDER = re.compile(r"\$\{\s*([\w.-]+)\s*\}|\{\{\s*([\w.-]+)\s*\}\}")
 UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 HTML = re.compile(
     r"<(?:!doctype|html|head|body|div|span|p|br|hr|a|b|i|u|em|strong|font|center|table|ul|ol|h[1-6]|img)(?:\s[^<>]*|/)?>",
@@ -46,11 +49,15 @@ def compose(message: Message, email: EmailPart) -> Mail:
 
     Raises:
         BadAddress: the recipient, or the campaign's sender, is no address that a mail server would take.
+        BadText: subject or body ask for a variable that the message does not bring.
     """
     name, address = parseaddr(email.sender)
     sender = _wire_address(address)
     recipient = _wire_address(_as_written(message))
-    subject = _one_line(str(message.details.get("subject") or "")) or _one_line(email.subject)
+    variables = message.details.get("variables") or {}
+    data = filled(message.data, variables, as_html=looks_like_html(message.data))
+    asked = _one_line(str(message.details.get("subject") or "")) or email.subject
+    subject = _one_line(filled(asked, variables, as_html=False))
     headers = {
         "From": _mailbox("From", name, sender),
         "To": recipient,
@@ -65,8 +72,26 @@ def compose(message: Message, email: EmailPart) -> Mail:
         sender=sender,
         recipient=recipient,
         subject=subject,
-        content=_head(headers) + _body(message.id, _clean(message.data)),
+        content=_head(headers) + _body(message.id, _clean(data)),
     )
+
+
+def filled(text: str, variables: Mapping[str, Any], *, as_html: bool) -> str:
+    """Return a text with `${name}` and `{{name}}` replaced; without variables it stays as it stands.
+
+    Values are escaped in HTML. Raises BadText when a name has no value.
+    """
+    if not variables:
+        return text
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in variables:
+            raise BadText(f"the text asks for {name!r}, which the message does not bring", "bad variables")
+        found = str(variables[name])
+        return escape(found) if as_html else found
+
+    return PLACEHOLDER.sub(value, text)
 
 
 def looks_like_html(text: str) -> bool:

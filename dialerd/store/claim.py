@@ -28,7 +28,7 @@ __all__ = ["BATCH", "Claimed", "Order", "Terms", "claim"]
 #: Most messages of one claim: large enough to pay for the transaction, small enough for SQLite's 50 ms.
 BATCH = 500
 
-#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that found some.
+#: A claim that keeps meeting expired or sleeping messages stops after so many rounds that met any; it is asked again.
 MOST_ROUNDS = 4
 
 
@@ -106,6 +106,9 @@ class _Claim:
         if not waiting:
             return Claimed()
         quota = self._open_gates(waiting)
+        # Asked only now: another node may have kept us waiting at the gates.
+        stopped = paused(self.connection)
+        waiting = [lane for lane in waiting if lane.campaign not in stopped]
         rounds = 0
         while rounds < MOST_ROUNDS:
             going = [lane for lane in waiting if lane.priority is not None and self.permits[lane.campaign] > 0]
@@ -122,14 +125,12 @@ class _Claim:
         return result
 
     def _waiting(self) -> list[Lane]:
-        """Return the lanes from which something may go now."""
-        stopped = paused(self.connection)
+        """Return the lanes from which something may go now, if it is not paused."""
         terms = self.order.terms
         return [
             lane
             for lane in lanes(self.connection)
             if lane.campaign in terms
-            and lane.campaign not in stopped
             and (lane.zone == ZONE_NOT_ASKED or self.order.awake(terms[lane.campaign].campaign, lane.zone))
         ]
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialerd.model.campaign import EmailPart
-from dialerd.model.errors import BadAddress
+from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.mail import Mail, compose, looks_like_html, text_of
 from dialerd.model.message import Channel, Message
 
@@ -233,3 +233,25 @@ def test_text_of(html: str, text: str) -> None:
 def test_text_of_never_fails(html: str) -> None:
     """Whatever is taken for HTML has a text."""
     text_of(html)
+
+
+def test_variables_are_filled_in() -> None:
+    """Both spellings of a variable are filled into subject and text, and escaped in HTML; no value stays out."""
+    plain = parsed(
+        mail("Estimada ${name}: {{ amount }}", subject="Hola {{name}}", variables={"name": "Ana", "amount": 5})
+    )
+    html = mail("<p>${name}</p>", variables={"name": "<b>Ana & Co</b>"})
+
+    assert ("Hola Ana", "Estimada Ana: 5") == (plain["Subject"], plain.get_content().strip())
+    assert b"&lt;b&gt;Ana &amp; Co&lt;/b&gt;" in html.content
+
+
+def test_a_missing_variable_is_named() -> None:
+    """A text that asks for a value which the message does not bring is refused with the name."""
+    with pytest.raises(BadText, match="amount"):
+        mail("${name} ${amount}", variables={"name": "Ana"})
+
+
+def test_a_text_without_variables_stays_as_it_stands() -> None:
+    """Where no values are given, what looks like a variable is text."""
+    assert "cuesta ${500} {{x}}" in parsed(mail("cuesta ${500} {{x}}")).get_content()
