@@ -76,7 +76,7 @@ async def test_a_provider_that_throttles_for_ever_is_given_up(once: Callable[...
     assert (30, {"p": "slow down"}) == (summary.remaining, summary.down)
 
 
-async def test_a_provider_that_wishes_to_be_left_alone_for_an_hour_is_given_up(once: Callable[..., Awaitable[Summary]]) -> None:
+async def test_a_provider_with_a_long_wish_is_given_up(once: Callable[..., Awaitable[Summary]]) -> None:
     """A batch run is called again; it does not sit out a provider's long wish."""
     driver = ScriptedDriver(lambda _m: Throttled("quota", 3000))
 
