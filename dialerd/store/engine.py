@@ -106,7 +106,16 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         json_deserializer=_forgiving_json,
         # No prepared statements: their generic plans are made for the spool of five minutes ago, and pgbouncer's
         # transaction mode does not know them.
-        connect_args={"connect_timeout": 5, "application_name": "dialerd", "prepare_threshold": None},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "dialerd",
+            "prepare_threshold": None,
+            # A server that has vanished without a word is noticed within a minute or so, not after a quarter of an hour.
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
+        },
     )
 
     @event.listens_for(engine, "connect")
