@@ -110,7 +110,7 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
             "connect_timeout": 5,
             "application_name": "dialerd",
             "prepare_threshold": None,
-            # A server that has vanished without a word is noticed within a minute or so, not after a quarter of an hour.
+            # A server that has vanished without a word is noticed within a minute, not after a quarter of an hour.
             "keepalives_idle": 20,
             "keepalives_interval": 10,
             "keepalives_count": 3,
