@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def until(holds: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S, 
 
 def _run(target: str, arguments: Sequence[str], surroundings: Mapping[str, Any]) -> None:
     """Be a process of dialerd: what runs in it from the fork on. `target` is written `module:function`."""
-    # Whoever ends the tests ends us.
+    # Whoever ends the tests, however, ends the server: it lives while somebody has this file open. We end with it.
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     with suppress(AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     for name, fd in (("stdout", 1), ("stderr", 2)):
