@@ -53,7 +53,7 @@ def until(holds: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S, 
 def _run(target: str, arguments: Sequence[str], surroundings: Mapping[str, Any]) -> None:
     """Be a process of dialerd: what runs in it from the fork on. `target` is written `module:function`."""
     # Whoever ends the tests, however, ends the server: it lives while somebody has this file open. We end with it.
-    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+    os.close(forkserver._forkserver._forkserver_alive_fd)
     with suppress(AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     for name, fd in (("stdout", 1), ("stderr", 2)):
