@@ -98,8 +98,8 @@ class Site:
     def close(self) -> None:
         """End whatever runs."""
         for process in self.processes:
-            if process.status is None:
-                process.kill()
+            process.close()
+        self.processes.clear()
         self.engine.dispose()
 
     # -- the configuration -------------------------------------------------------------------------------------

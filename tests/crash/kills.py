@@ -128,7 +128,7 @@ class _Run:
         process = self.site.start("run", failpoint=self.plan.at)
         until(lambda: process.status is not None or self.site.given() > 50, "the work has begun")
         if process.status is None:
-            process.signal(signal.SIGTERM)
+            process.send(signal.SIGTERM)
         self._die(process, of=0)
         return set(accepted)
 

@@ -8,7 +8,6 @@ import ctypes
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import time
@@ -101,6 +100,11 @@ class Process:
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
+        try:
+            # Ids are given anew; this names our process and no other, also when it has ended.
+            self._handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            self._handle = -1
 
     @property
     def status(self) -> int | None:
@@ -158,20 +162,31 @@ class Process:
             raise AssertionError(f"still running after {within_s:g} s: {self.name}\n{self.tail()}")
         return self.status
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self.status is None, f"ended with {self.status}: {self.name}\n{self.tail()}"
-        os.kill(self.pid, number)
+        self._send(number)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._handle >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, number)
 
     def kill(self) -> bool:
         """End it as a power cut would; False if it had ended by itself."""
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         return self.wait() == -signal.SIGKILL
+
+    def close(self) -> None:
+        """End it, and let go of it."""
+        self.kill()
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._process.close()
 
     def stop(self) -> None:
         """Have a daemon drain and stop, which ends well."""
-        self.signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         status = self.wait()
         assert status == 0, f"ended with {status}: {self.name}\n{self.tail()}"
 
@@ -179,7 +194,3 @@ class Process:
         """Return the seconds of processor time it has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def limit_files(self, size: int) -> None:
-        """Let it write no file larger than this: to it, the disk is full."""
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

@@ -105,10 +105,10 @@ def test_a_second_sigterm_ends_at_once(site_on: Callable[..., Site]) -> None:
     ids = here.fill(20)
     daemon = here.daemon()
     until(lambda: here.given() == 4, "the provider has some")
-    daemon.signal(signal.SIGTERM)
+    daemon.send(signal.SIGTERM)
     daemon.until_event("daemon_draining")
 
-    daemon.signal(signal.SIGTERM)
+    daemon.send(signal.SIGTERM)
 
     assert -signal.SIGTERM == daemon.wait(within_s=10)
     assert {"sending": 4, "queued": 16} == here.states()

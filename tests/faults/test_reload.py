@@ -36,7 +36,7 @@ def test_a_campaign_file_that_goes_and_comes_back(site: Callable[..., Site]) -> 
 
     here.more = {}
     here.write()
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     daemon.until_event("reloaded")
     until(lambda: not here.held(), "what was under way has ended")
     waiting = here.states()["queued"]
@@ -46,7 +46,7 @@ def test_a_campaign_file_that_goes_and_comes_back(site: Callable[..., Site]) -> 
 
     here.more = {"otra": ""}
     here.write()
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     here.until_drained(daemon)
     daemon.stop()
     assert [] == here.faults(ids + others)
@@ -61,7 +61,7 @@ def test_a_wrong_configuration_changes_nothing(site_on: Callable[..., Site]) -> 
     here.more = {"mala": "max_parts = 'many'"}
     here.write()
 
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
 
     problems = daemon.until_event("reload_refused")["problems"]
     assert ["mala.toml", f"{CAMPAIGN}.toml"] == sorted(
@@ -71,7 +71,7 @@ def test_a_wrong_configuration_changes_nothing(site_on: Callable[..., Site]) -> 
     here.until_drained(daemon)
     here.options, here.more = "", {}
     here.write()
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     daemon.until_event("reloaded")
     daemon.stop()
     assert [] == here.faults(ids)
@@ -91,7 +91,7 @@ def test_a_reload_adds_a_provider_and_a_campaign(site_on: Callable[..., Site]) -
     here.max_in_flight = 20
     here.write()
 
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
 
     daemon.until_event("reloaded")
     here.until_drained(daemon)
@@ -111,7 +111,7 @@ def test_a_stop_right_after_a_reload(site_on: Callable[..., Site]) -> None:
     until(lambda: here.given() >= 10, "the provider has some")
     here.max_in_flight = 20
     here.write()
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     daemon.until_event("reloaded")
 
     daemon.stop()

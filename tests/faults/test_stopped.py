@@ -23,7 +23,7 @@ def test_it_stands_still_while_another_lives(site: Callable[..., Site]) -> None:
     rescued = second.until_event("node_rescued")
     assert ("first", len(held)) == (rescued["node"], rescued["doubts"])
     assert held == here.doubts()
-    first.signal(signal.SIGCONT)
+    first.send(signal.SIGCONT)
 
     first.until_event("lease_lost")
     # It knows better than its rescuer: what was not begun goes, what was answered (in time by its own clock) ends.
@@ -47,12 +47,12 @@ def test_it_stands_still_alone(site: Callable[..., Site]) -> None:
     ids = here.fill(60)
     daemon = here.daemon()
     until(lambda: here.given() >= 10, "it sends")
-    daemon.signal(signal.SIGSTOP)
+    daemon.send(signal.SIGSTOP)
     _until_the_lease_is_over(here)
     held = here.held()
     assert here.given() < 60
 
-    daemon.signal(signal.SIGCONT)
+    daemon.send(signal.SIGCONT)
 
     here.until_drained(daemon)
     assert not daemon.events("lease_lost")
@@ -74,10 +74,10 @@ def test_both_stand_still(site: Callable[..., Site]) -> None:
     _until_the_lease_is_over(here)
     held = here.held()
 
-    second.signal(signal.SIGCONT)
+    second.send(signal.SIGCONT)
     beat = here.value(BEAT, node="second")
     until(lambda: here.value(BEAT, node="second") > beat + 1, "the second is awake")
-    first.signal(signal.SIGCONT)
+    first.send(signal.SIGCONT)
 
     here.until_drained(first)
     first.stop()
@@ -90,10 +90,10 @@ def test_both_stand_still(site: Callable[..., Site]) -> None:
 
 def _stood_still(here: Site, process: Process) -> bool:
     """Stop a process; where that is in the middle of a transaction, whose locks others would wait for, let it go on."""
-    process.signal(signal.SIGSTOP)
+    process.send(signal.SIGSTOP)
     if here.is_free():
         return True
-    process.signal(signal.SIGCONT)
+    process.send(signal.SIGCONT)
     return False
 
 
