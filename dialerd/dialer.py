@@ -14,7 +14,7 @@ from dialerd.drivers.base import Driver
 from dialerd.examine import ZONE_NOT_ASKED, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
-from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
+from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Unavailable
 from dialerd.model.message import Message, State
 from dialerd.model.outcome import Outcome
@@ -80,6 +80,8 @@ class Dialer:
         self._out: Counter[str] = Counter()
         #: Campaigns that had no permit of their own left when we asked last.
         self._narrow: set[str] = set()
+        #: Each campaign as it was at the last claim of its messages.
+        self._claimed_under: dict[str, Campaign] = {}
         self._paused: frozenset[str] = frozenset()
         self._served: dict[str, int] = {}
         self._rated = (asyncio.get_running_loop().time(), 0)
@@ -228,6 +230,7 @@ class Dialer:
         self._out.update(by_campaign)
         turn = max(self._served.values(), default=0) + 1
         self._served.update(dict.fromkeys(by_campaign, turn))
+        self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
         if self._draining:
             for message, _ in claimed.messages:
                 self._give_back(message)
@@ -301,13 +304,13 @@ class Dialer:
         if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
             logger.warning("provider_shut", provider=self.name, reason=self.breaker.reason)
             self._attempts.give_back_ready()
-        # A campaign whose file has gone meanwhile: the cautious rules.
-        campaign = self.campaigns.get(message.campaign)
+        # One whose file has gone, or names another provider by now, ends by the rules under which it was claimed.
+        campaign = self.campaigns.get(message.campaign) or self._claimed_under[message.campaign]
         decided = verdict(
             outcome,
             attempt=message.attempt,
-            policy=campaign.retry if campaign else RetryPolicy(),
-            on_doubt=campaign.on_doubt if campaign else OnDoubt.HOLD,
+            policy=campaign.retry,
+            on_doubt=campaign.on_doubt,
             now=self._spool.clock(),
             jitter=jitter,
         )

@@ -14,7 +14,7 @@ from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.store.pause import pause_campaign, resume_campaign
-from tests.drivers.scripted import ScriptedDriver
+from tests.drivers.scripted import ScriptedDriver, when
 from tests.rig import Rig, campaign, message
 
 SENT = "SELECT count(*) FROM sms_repo WHERE status = 'sent'"
@@ -334,6 +334,17 @@ async def test_a_campaign_that_becomes_faster_is_faster_at_once(rig_of: Callable
         await rig.submit(*[message() for _ in range(5)])
         async with asyncio.timeout(5):
             await rig.driver.wait_sent(6)
+
+
+async def test_what_is_under_way_ends_by_the_rules_of_its_claim(rig_of: Callable[..., Rig]) -> None:
+    """A campaign that a reload takes away in mid-attempt decides on its doubts all the same."""
+    gone = asyncio.Event()
+    async with rig_of(when(gone, InDoubt("no answer")), campaign(on_doubt=OnDoubt.RESEND)) as rig:
+        await rig.submit(message())
+        await rig.driver.wait_started(1)
+        rig.dialer.campaigns = {}
+        gone.set()
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'deferred'", 1)
 
 
 async def test_what_waits_for_its_start_does_not_go_to_a_provider_that_throttles(rig_of: Callable[..., Rig]) -> None:
