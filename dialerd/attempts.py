@@ -121,7 +121,9 @@ class Attempts:
                 continue
             message, start_at = self._ready.popleft()
             self._call_worker()
-            await self._pass(start_at - asyncio.get_running_loop().time())
+            wait_s = start_at - asyncio.get_running_loop().time()
+            if wait_s > 0:
+                await self._pass(wait_s)
             if distances := self._distances(message):
                 await self._spacing.turn(distances)
             self.waiting[message.campaign] -= 1

@@ -331,13 +331,14 @@ class Dialer:
         self._settle(message, UNSTARTED)
 
     def _settle(self, message: Message, decided: Verdict) -> None:
-        def released() -> None:
-            self._out[message.campaign] -= 1
-            self._stir.set()
-            if decided.state is State.QUEUED or message.campaign in self._narrow:
-                self._work = True
+        self._spool.settle(message, self.name, decided, self._released)
 
-        self._spool.settle(message, self.name, decided, released)
+    def _released(self, message: Message, decided: Verdict) -> None:
+        """Take a permit back, now that the outcome is committed."""
+        self._out[message.campaign] -= 1
+        self._stir.set()
+        if decided.state is State.QUEUED or message.campaign in self._narrow:
+            self._work = True
 
     async def _probe(self) -> None:
         error: str | None = None

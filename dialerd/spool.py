@@ -62,9 +62,10 @@ class _Hold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
+    message: Message
     settlement: Settlement
     hold: _Hold
-    settled: Callable[[], None]
+    settled: Callable[[Message, Verdict], None]
 
 
 class Spool:
@@ -199,8 +200,10 @@ class Spool:
 
     # -- settling ----------------------------------------------------------------------------------------------
 
-    def settle(self, message: Message, provider: str, verdict: Verdict, settled: Callable[[], None]) -> None:
-        """Have a verdict recorded; `settled` is called once it is committed."""
+    def settle(
+        self, message: Message, provider: str, verdict: Verdict, settled: Callable[[Message, Verdict], None]
+    ) -> None:
+        """Have a verdict recorded; `settled` is called with both once it is committed."""
         hold = self._held_by(message)
         settlement = Settlement(
             seq=message.seq,
@@ -210,7 +213,7 @@ class Spool:
             provider=provider,
             verdict=verdict,
         )
-        self._pending.append(_Pending(settlement, hold, settled))
+        self._pending.append(_Pending(message, settlement, hold, settled))
         self._pending_added.set()
         if len(self._pending) >= MOST_SETTLED:
             self._hurry.set()
@@ -256,7 +259,7 @@ class Spool:
             attempt = item.settlement.seq, item.settlement.attempt
             if self._held.get(attempt) is item.hold:
                 del self._held[attempt]
-            item.settled()
+            item.settled(item.message, item.settlement.verdict)
         self._changed.set()
         self.database_answered("settle")
 
