@@ -122,8 +122,8 @@ async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIter
             await store.transact(migrate)
         parts = _Parts(settings, store, clock)
         await parts.lease.begin()
-        # What stands now stands to the end, and messages come and go in no cycles: a garbage collector that walks through
-        # all modules every few hundred messages took an eighth of the time of a drain.
+        # What stands now stands to the end, and messages come and go in no cycles: a garbage collector that walks
+        # through all modules every few hundred messages took an eighth of the time of a drain.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE)
