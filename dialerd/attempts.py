@@ -17,6 +17,8 @@ logger = log.get(__name__)
 
 #: A worker that never has to wait lets the others have the loop after so many messages.
 TURN = 50
+#: A start may come this much before the moment that was booked for it.
+WORTH_WAITING_S = 0.001
 
 
 class Attempts:
@@ -122,7 +124,7 @@ class Attempts:
             message, start_at = self._ready.popleft()
             self._call_worker()
             wait_s = start_at - asyncio.get_running_loop().time()
-            if wait_s > 0:
+            if wait_s > WORTH_WAITING_S:
                 await self._pass(wait_s)
             if distances := self._distances(message):
                 await self._spacing.turn(distances)
@@ -135,13 +137,14 @@ class Attempts:
             if done % TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _pass(self, wait_s: float) -> None:
-        if wait_s > 0.001:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+    async def _pass(self, wait_s: float) -> bool:
+        """Let the time pass; False, perhaps earlier, when nothing is to start any more."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+        return not self._stopping.is_set()
 
     async def _attempt(self, message: Message) -> None:
         loop = asyncio.get_running_loop()

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 __all__ = ["Distance", "Spacing"]
 
-#: After a late start the next ones keep this part of their distance: the pace booked in the database is caught up with.
-CATCHING_UP = 0.97
-#: A start that is late by no more than this does not push back the next ones.
-TOLERATED_S = 0.001
-#: Where starts follow each other faster than this, only their number counts, and the loop's own lateness is tolerated.
+#: Where starts follow each other faster than this, what counts is how many there are: a start may come so late without
+#: pushing back the next ones, and these keep a little less distance until the pace booked in the database is caught up
+#: with. Slower ones keep their whole distance, from when the start before really came.
 DENSE_S = 0.02
+CATCHING_UP = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,13 @@ class _Gate:
 
     def opens(self, interval_s: float) -> float:
         # As of the interval that holds now: after a reload nobody waits for the pace that was.
-        return self.started + self.units * interval_s * CATCHING_UP
+        return self.started + self.units * interval_s * (CATCHING_UP if interval_s < DENSE_S else 1)
 
 
 class Spacing:
-    """`wait(seconds)` passes the time; it may return earlier when nothing is to start any more."""
+    """`wait(seconds)` passes the time, and returns False when nothing is to start any more."""
 
-    def __init__(self, wait: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(self, wait: Callable[[float], Awaitable[bool]]) -> None:
         self._wait = wait
         self._gates: dict[str | None, _Gate] = {}
 
@@ -49,11 +48,13 @@ class Spacing:
             return
         first, *rest = distances
         gate = self._gates.setdefault(first.campaign, _Gate())
+        clock = asyncio.get_running_loop().time
         async with gate.line:
-            now = asyncio.get_running_loop().time()
-            planned = max(gate.opens(first.interval_s), now)
-            await self._wait(planned - now)
+            planned = max(gate.opens(first.interval_s), clock())
+            # A loop whose timers count in milliseconds may be back a little early.
+            while (left_s := planned - clock()) > 0 and await self._wait(left_s):
+                pass
             await self.turn(rest)
-            late_s = DENSE_S if first.interval_s < DENSE_S else TOLERATED_S
-            gate.started = max(planned, asyncio.get_running_loop().time() - late_s)
+            late_s = DENSE_S if first.interval_s < DENSE_S else 0.0
+            gate.started = max(planned, clock() - late_s)
             gate.units = first.units
