@@ -14,7 +14,10 @@ from tests.week.running import Record, run_week
 from tests.week.scenario import Scenario, at, scenario
 
 # One worker runs the week, once.
-pytestmark = pytest.mark.xdist_group("week")
+pytestmark = [pytest.mark.xdist_group("week"), pytest.mark.timeout(300)]
+
+#: A week that went wrong went wrong often.
+MOST_SHOWN = 50
 
 Week = tuple[Scenario, Record]
 
@@ -27,10 +30,11 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
         return planned, run_week(planned, tmp_path_factory.mktemp("week"), patch)
 
 
-@pytest.mark.timeout(300)
 def test_every_message_of_a_week(week: Week) -> None:
     """Each message goes once, when its rules, pace and turn first let it, or ends as it must; outages only delay."""
-    assert [] == sorted(judge(*week))
+    faults = sorted(judge(*week))
+
+    assert not faults, "\n".join([f"{len(faults)} faults", *faults[:MOST_SHOWN]])
 
 
 def test_the_week_has_everything(week: Week) -> None:
