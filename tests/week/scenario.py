@@ -158,11 +158,14 @@ def scenario() -> Scenario:
         ("late", at(28, "22:30"), at(29, "02:00")), ("late", at(29, "19:30"), at(29, "21:30")),
         ("beirut", at(28, "21:40"), at(29, "03:00")), ("sydney", at(4, "14:50"), at(4, "17:10")),
         ("lordhowe", at(4, "13:50"), at(4, "15:50")), ("santiago", at(5, "01:40"), at(5, "04:15")),
-        ("awake", at(1, "18:20"), at(1, "19:20")), ("office", at(2, "15:20"), at(2, "16:20")),
+        ("awake", at(1, "18:20"), at(1, "21:20")),
+        ("awake", at(2, "05:30"), at(2, "08:30")), ("office", at(2, "15:20"), at(2, "16:20")),
     ):  # fmt: skip
         for minute in range(0, int((last - first).total_seconds()) // 60, 4):
             came = first + timedelta(minutes=minute, seconds=chance.randrange(5, 55))
-            number = f"+49151{minute:08}" if campaign == "awake" else f"+59897{minute:06}"
+            number = f"+59897{minute:06}"
+            if campaign == "awake":
+                number = f"+351912{minute:06}" if minute % 8 else f"+49151{minute:08}"
             plan.add(campaign, came, priority=chance.choice([1, 9999]), destination=number)
 
     # Due while the database is away, and while the provider is; and the calldate that is over when it comes.
@@ -202,7 +205,10 @@ def scenario() -> Scenario:
         plan.add("retrying", plan.some_time(last=at(4, "12:00")), answers=answers)
     for number in range(8):
         plan.add("mails", plan.some_time(last=at(3, "12:00")), answers=["doubt"] * (number % 5))
-    doubtful = [plan.add("doubtful", plan.some_time(last=at(3, "12:00")), answers=["doubt"]) for _ in range(6)]
+    # None of them is due while the provider is away: a doubt as the first answer afterwards shuts it once more.
+    doubtful = [
+        plan.add("doubtful", plan.some_time(at(31, "07:00"), at(3, "12:00")), answers=["doubt"]) for _ in range(6)
+    ]
 
     # One who says STOP on Wednesday, with messages before and after, some of them waiting behind closed windows.
     for campaign in ("office", "easter", "bulk-b", "doubtful"):
