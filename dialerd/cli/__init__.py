@@ -4,13 +4,14 @@ A command's module is imported when the command is called or its help is asked f
 completion need not wait for the database's and the engine's libraries.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
 from dialerd import __version__
-from dialerd.cli.endings import status_of
+from dialerd.cli.endings import WrongUsage, status_of
 from dialerd.cli.options import config_option
 
 __all__ = ["COMMANDS", "main"]
@@ -30,6 +31,7 @@ COMMANDS = {
     "spool": ("spool", "List, hold, release, cancel or resend messages that wait."),
     "repo": ("repo", "List or export what became of messages."),
     "blacklist": ("blacklist", "Say who must not be written to."),
+    "completion": ("completion", "Teach a shell to complete commands and campaigns."),
 }
 
 
@@ -49,10 +51,25 @@ class LazyGroup(click.Group):
             command = getattr(import_module(f"dialerd.cli.{COMMANDS[name][0]}"), name)
         return name, command, rest
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options before the command; wrong ones become one line, as those behind it."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise WrongUsage.of(error) from error
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line, or answer a shell that completes one: in our words of the shells, not in click's."""
+        if "_DIALERD_COMPLETE" in os.environ:
+            import_module("dialerd.cli.completion")
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises for an operator becomes a line on stderr and the exit status."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise WrongUsage.of(error) from error
         except (Exception, KeyboardInterrupt) as error:
             status = status_of(error)
             if status is None:

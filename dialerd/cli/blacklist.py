@@ -1,21 +1,30 @@
 """`dialerd blacklist`: who must not be written to."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dialerd import bases
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import iso, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
-from dialerd.settings import Settings
-from dialerd.store import Store
-from dialerd.store.blacklist import Entry, add, entries, remove
+
+if TYPE_CHECKING:
+    from dialerd import bases
+    from dialerd.settings import Settings
+    from dialerd.store import Store
+    from dialerd.store import blacklist as table
+    from dialerd.store.blacklist import Entry
+else:
+    bases, table = later("dialerd.bases", "dialerd.store.blacklist")
 
 __all__ = ["blacklist"]
 
@@ -27,7 +36,9 @@ PAGE = 1000
 
 def scope_options(command: F) -> F:
     """Take `--channel` and `--campaign`."""
-    command = click.option("--campaign", metavar="NAME", help="Only this campaign.  [default: all]")(command)
+    command = click.option(
+        "--campaign", metavar="NAME", shell_complete=campaign_names, help="Only this campaign.  [default: all]"
+    )(command)
     return click.option(
         "--channel",
         type=click.Choice(Channel, case_sensitive=False),
@@ -64,9 +75,9 @@ async def add_entry(
     settings = frame.settings
     channel, values = bases.blacklist_values(settings, value, channel=channel, campaign=campaign)
     until = _expiry(settings, campaign, expires)
-    some = [Entry(channel=channel, value=one, campaign=campaign, reason=reason, expires=until) for one in values]
+    some = [table.Entry(channel=channel, value=one, campaign=campaign, reason=reason, expires=until) for one in values]
     async with frame.open_store() as store:
-        await store.transact(add, some, now=datetime.now(UTC))
+        await store.transact(table.add, some, now=datetime.now(UTC))
     for one in values:
         click.echo(f"{one} is blacklisted for {_scope(campaign)}.")
 
@@ -91,7 +102,7 @@ async def remove_entry(frame: Frame, value: str, channel: Channel | None, campai
         refused = error
         channel = channel or (Channel.EMAIL if "@" in value else Channel.SMS)
     async with frame.open_store() as store:
-        removed = [one for one in sorted(values) if await store.transact(remove, channel, one, campaign=campaign)]
+        removed = [one for one in sorted(values) if await store.transact(table.remove, channel, one, campaign=campaign)]
     if not removed:
         raise refused or Refused(f"{value} is not blacklisted for {_scope(campaign)}")
     for one in removed:
@@ -168,7 +179,7 @@ async def _pages(store: Store, channel: Channel | None, campaign: str | None) ->
 
 
 async def _page(store: Store, after: int) -> list[tuple[int, Entry]]:
-    return await store.read(lambda connection: list(entries(connection, after=after, most=PAGE)))
+    return await store.read(lambda connection: list(table.entries(connection, after=after, most=PAGE)))
 
 
 class _TablePages:

@@ -1,15 +1,35 @@
 """How a command ends that did not end well: one clear line on stderr, and the exit status."""
 
 import errno
+from typing import IO, Any
 
 import click
 
 from dialerd.model.errors import ConfigError, DialerdError
 
-__all__ = ["INTERRUPTED", "status_of"]
+__all__ = ["INTERRUPTED", "WrongUsage", "status_of"]
 
 #: What shells report of a program that Ctrl-C ended: 128 + SIGINT.
 INTERRUPTED = 130
+
+
+class WrongUsage(click.ClickException):
+    """The command line cannot be understood: told in one line, with where to look."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, error: click.UsageError) -> click.ClickException:
+        """Return what click says as one line; a group without a command shows its help, as it is."""
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            return error
+        command = error.ctx.command_path if error.ctx else "dialerd"
+        text = error.format_message().rstrip(".")
+        return cls(f"{text[:1].lower()}{text[1:]} (see `{command} --help`)")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        click.echo(f"dialerd: {' '.join(self.message.split())}", file=file, err=file is None)
 
 
 def status_of(error: BaseException) -> int | None:

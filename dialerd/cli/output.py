@@ -3,6 +3,8 @@
 Results go to stdout; progress goes to stderr, and only to a terminal.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from bisect import bisect_right
@@ -10,14 +12,21 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+
+from dialerd.cli.later import later
+
+if TYPE_CHECKING:
+    import rich.progress as bars
+    from rich import cells as widths_of
+    from rich import console as consoles
+    from rich import table as tables
+    from rich import text as texts
+else:
+    bars, widths_of = later("rich.progress", "rich.cells")
+    consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
 
 __all__ = ["Show", "iso", "local", "print_json", "print_table", "progress"]
 
@@ -62,8 +71,14 @@ def progress(label: str) -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield _show_nothing
         return
-    bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*bar, console=Console(stderr=True), transient=True) as shown:
+    columns = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=consoles.Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=None)
         yield lambda done, total=None: shown.update(task, completed=done, total=total)
 
@@ -112,17 +127,17 @@ def _print_plain(columns: Sequence[str], cells: list[list[str]], right: list[boo
 def _print_rich(
     columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str | None, whole: Collection[str]
 ) -> None:
-    console = Console()
-    natural = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    console = consoles.Console()
+    natural = [max(map(widths_of.cell_len, column)) for column in zip(columns, *cells, strict=True)]
     fixed = [name in whole or at_right for name, at_right in zip(columns, right, strict=True)]
     widths = _fitted(natural, fixed, console.width)
-    table = Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
+    table = tables.Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
     for name, width, at_right in zip(columns, widths, right, strict=False):
-        justify: JustifyMethod = "right" if at_right else "left"
+        justify: consoles.JustifyMethod = "right" if at_right else "left"
         table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, width=width)
     for row in cells:
         # As Text: what a campaign is called is no markup.
-        table.add_row(*(Text(cell) for cell in row[: len(widths)]))
+        table.add_row(*(texts.Text(cell) for cell in row[: len(widths)]))
     console.print(table)
     if len(widths) < len(columns):
         console.print(f"(no room for {', '.join(columns[len(widths) :])})", style="dim", highlight=False)

@@ -1,21 +1,31 @@
 """`dialerd status` and `dialerd campaigns`: how things are, and an operator's pauses."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import local, print_json, print_table
-from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Refused
 from dialerd.model.rules import campaign_opens_at, state_of
-from dialerd.settings import Settings
-from dialerd.store.pause import pause_campaign, paused, resume_campaign
-from dialerd.store.status import NodeStatus, Report, report
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dialerd.model.campaign import Campaign
+    from dialerd.settings import Settings
+    from dialerd.store import pause as pauses
+    from dialerd.store import status as counts
+    from dialerd.store.status import NodeStatus, Report
+else:
+    asyncio, counts, pauses = later("asyncio", "dialerd.store.status", "dialerd.store.pause")
 
 __all__ = ["campaigns", "status"]
 
@@ -42,7 +52,7 @@ async def status(frame: Frame, watch: bool, as_json: bool) -> None:
         while True:
             try:
                 shown = await store.read(
-                    report, frame.settings.campaigns, list(frame.settings.providers), now=datetime.now(UTC)
+                    counts.report, frame.settings.campaigns, list(frame.settings.providers), now=datetime.now(UTC)
                 )
             except DatabaseGone as error:
                 if not watch:
@@ -116,7 +126,7 @@ def campaigns(context: click.Context, as_json: bool) -> None:
 @pass_frame
 async def _list(frame: Frame, as_json: bool) -> None:
     async with frame.open_store() as store:
-        reasons = await store.read(paused)
+        reasons = await store.read(pauses.paused)
     now = datetime.now(UTC)
     listed = {name: _shown(campaign, reasons, now) for name, campaign in sorted(frame.settings.campaigns.items())}
     if as_json:
@@ -152,7 +162,7 @@ def _shown(campaign: Campaign, reasons: Mapping[str, str | None], now: datetime)
 
 @campaigns.command()
 @examples("dialerd campaigns pause 'Ventas->' --reason 'wrong price in the text'")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option("--reason", metavar="R", help="Why, for those who look at `dialerd campaigns` later.")
 @pass_frame
 async def pause(frame: Frame, name: str, reason: str | None) -> None:
@@ -162,18 +172,18 @@ async def pause(frame: Frame, name: str, reason: str | None) -> None:
     """
     _require_known(name, frame.settings.campaigns)
     async with frame.open_store() as store:
-        is_new = await store.transact(pause_campaign, name, reason=reason, now=datetime.now(UTC))
+        is_new = await store.transact(pauses.pause_campaign, name, reason=reason, now=datetime.now(UTC))
     click.echo(f"{name} is paused." if is_new else f"{name} was paused already.")
 
 
 @campaigns.command()
 @examples("dialerd campaigns resume 'Ventas->'")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @pass_frame
 async def resume(frame: Frame, name: str) -> None:
     """Let a paused campaign go on."""
     async with frame.open_store() as store:
-        was_paused = await store.transact(resume_campaign, name)
+        was_paused = await store.transact(pauses.resume_campaign, name)
     if not was_paused:
         # One whose file is gone may still be resumed, so that its name is free of the pause when it comes back.
         _require_known(name, frame.settings.campaigns)

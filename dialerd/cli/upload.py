@@ -1,19 +1,28 @@
 """`dialerd upload`: loads a base."""
 
+from __future__ import annotations
+
 import csv
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dialerd import bases
-from dialerd.bases import Loaded
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import print_json, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
-from dialerd.store import Store
-from dialerd.store.uploads import bad_lines
+
+if TYPE_CHECKING:
+    from dialerd import bases
+    from dialerd.bases import Loaded
+    from dialerd.store import Store
+    from dialerd.store import uploads as uploads_table
+else:
+    bases, uploads_table = later("dialerd.bases", "dialerd.store.uploads")
 
 __all__ = ["upload"]
 
@@ -30,7 +39,7 @@ PAGE = 1000
     "--channel", type=click.Choice(Channel, case_sensitive=False), help="What the lines are; else their campaigns tell."
 )
 @click.option("--base", metavar="NAME", help="Name of the base.  [default: the file's name]")
-@click.option("--campaign", metavar="NAME", help="Campaign of the lines that name none.")
+@click.option("--campaign", metavar="NAME", shell_complete=campaign_names, help="Campaign of the lines that name none.")
 @click.option("--again", is_flag=True, help="Load the file even if it was loaded within a day.")
 @click.option(
     "--errors",
@@ -115,6 +124,6 @@ async def _write_errors(store: Store, upload_id: str, errors: Path) -> None:
         writer = csv.writer(file, delimiter=";", lineterminator="\n")
         writer.writerow(["line", "reason", "text"])
         last = 0
-        while page := await store.read(bad_lines, upload_id, after=last, most=PAGE):
+        while page := await store.read(uploads_table.bad_lines, upload_id, after=last, most=PAGE):
             writer.writerows((bad.line, bad.reason, bad.text) for bad in page)
             last = page[-1].line

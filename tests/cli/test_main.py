@@ -90,11 +90,22 @@ def test_a_missing_configuration_is_a_wrong_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [("nonsense",), ("status", "--nonsense"), ("send", "a"), ("send", "a", "b", "c", "--priority", "0"), ("spool",)],
+    [
+        ("nonsense",),
+        ("--nonsense",),
+        ("status", "--nonsense"),
+        ("send", "a"),
+        ("send", "a", "b", "c", "--priority", "0"),
+        ("spool",),
+    ],
 )
 def test_wrong_usage_ends_with_2(args: tuple[str, ...]) -> None:
-    """A command that does not exist, or is called in another way than it is meant, ends with 2."""
-    assert 2 == call(*args).exit_code
+    """A command that does not exist, or is called wrongly, ends with 2 and says where to look."""
+    result = call(*args)
+
+    assert 2 == result.exit_code
+    if args != ("spool",):  # a group alone shows its help
+        assert re.fullmatch(r"dialerd: [^\n]*\(see `dialerd( \w+)? --help`\)\n", result.stderr)
 
 
 def test_a_database_that_is_down_ends_with_75(tmp_path: Path) -> None:
@@ -160,7 +171,7 @@ def test_a_closed_pipe_is_no_error_to_talk_about(tmp_path: Path, sqlite_url: str
 
 def test_a_bug_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody has foreseen is not hidden behind a line: it is raised, and ends with 1."""
-    monkeypatch.setattr("dialerd.cli.status.paused", lambda _connection: 1 / 0)
+    monkeypatch.setattr("dialerd.store.pause.paused", lambda _connection: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         call("campaigns", config=configure(tmp_path))
@@ -210,20 +221,37 @@ def test_help_reads_well(words: tuple[str, ...]) -> None:
             assert option.help, option.name
 
 
-def test_help_is_quick() -> None:
-    """The list of commands, shell completion too, loads neither the database's libraries nor the engine's."""
+def test_help_is_quick(tmp_path: Path) -> None:
+    """Help, shell completion and wrong usage load neither the database's libraries nor the engine's."""
     looking = (
         "import sys, dialerd.cli, click\n"
+        "heavy = {'sqlalchemy', 'alembic', 'pydantic', 'phonenumbers', 'structlog', 'rich', 'asyncio'}\n"
         "try: dialerd.cli.main(prog_name='dialerd')\n"
-        "finally: print(sorted({'sqlalchemy', 'pydantic', 'rich', 'asyncio'} & sys.modules.keys()), file=sys.stderr)"
+        "finally: print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
     )
-    completing = {**os.environ, "_DIALERD_COMPLETE": "bash_complete", "COMP_WORDS": "dialerd s", "COMP_CWORD": "1"}
-    for args, environment in ((["--help"], None), ([], completing)):
+    asking = {**os.environ, "_DIALERD_COMPLETE": "bash_complete", "DIALERD_CONFIG": str(configure(tmp_path))}
+    completing = {**asking, "COMP_WORDS": "dialerd campaigns pause V", "COMP_CWORD": "3"}
+    for args, environment, shown in (
+        (["--help"], None, "schedule"),
+        (["spool", "settle", "--help"], None, "--failed"),
+        ([], completing, "plain,Ventas->"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", looking, *args], capture_output=True, text=True, env=environment, check=True
         )
-        assert "schedule" in done.stdout
+        assert shown in done.stdout
         assert "[]\n" == done.stderr
+
+
+def test_no_command_is_slow_to_explain_itself() -> None:
+    """No command's module needs the engine to say what it takes."""
+    looking = (
+        "import sys, importlib\n"
+        "from dialerd.cli import COMMANDS\n"
+        "for module, _ in COMMANDS.values(): importlib.import_module(f'dialerd.cli.{module}')\n"
+        "print(sorted({'sqlalchemy', 'alembic', 'pydantic', 'structlog', 'rich', 'asyncio'} & sys.modules.keys()))"
+    )
+    assert "[]\n" == subprocess.run([sys.executable, "-c", looking], capture_output=True, text=True, check=True).stdout
 
 
 def test_status_is_complete_without_a_daemon(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from dialerd.cli import status as module
 from dialerd.model.errors import DatabaseGone
 from dialerd.store import Store
+from dialerd.store import status as counts
 from dialerd.store.nodes import Incarnation, beat, enlist
 from tests.cli.calls import call, configure, documented, on_terminal, refused
 from tests.store.filled import migrated, repoed, scheduled, spooled
@@ -108,7 +109,7 @@ def test_watch_is_for_people(config: Path) -> None:
 def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is away for a moment does not end a watch."""
     answers = iter([DatabaseGone("gone"), None, KeyboardInterrupt()])
-    report = module.report
+    report = counts.report
 
     def ask(*args: object, **kwargs: object) -> object:
         answer = next(answers)
@@ -116,7 +117,7 @@ def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.Mo
             raise answer
         return report(*args, **kwargs)
 
-    monkeypatch.setattr(module, "report", ask)
+    monkeypatch.setattr(counts, "report", ask)
     monkeypatch.setattr(module, "WATCH_S", 0)
 
     result = call("status", "--watch", config=config)
