@@ -26,6 +26,7 @@ COMMANDS = {
     "send": ("send", "Send one message as soon as its campaign may."),
     "schedule": ("send", "Send one message at a given time."),
     "upload": ("upload", "Load a base: a file with many messages."),
+    "uploads": ("upload", "List the bases that were loaded, the newest last."),
     "campaigns": ("status", "List the campaigns, pause and resume them."),
     "status": ("status", "Show what waits, what was sent today, and how the providers are."),
     "spool": ("spool", "List, hold, release, cancel or resend messages that wait."),
