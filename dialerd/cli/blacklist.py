@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,10 +64,12 @@ def blacklist() -> None:
 @scope_options
 @click.option("--reason", metavar="R", help="Why, for those who look later.")
 @click.option("--expires", metavar="WHEN", help="YYYY-MM-DD (to its end), YYYY-MM-DD HH:MM:SS or an ISO 8601 instant.")
+@json_option
 @pass_frame
 async def add_entry(
-    frame: Frame, value: str, channel: Channel | None, campaign: str | None, reason: str | None, expires: str | None
-) -> None:
+    frame: Frame, value: str, channel: Channel | None, campaign: str | None, reason: str | None, expires: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Stop messages to a number or an e-mail address.
 
     One that stands there already gets the new reason and expiry. WHEN is on the campaign's clocks, or UTC for all.
@@ -78,16 +80,16 @@ async def add_entry(
     some = [table.Entry(channel=channel, value=one, campaign=campaign, reason=reason, expires=until) for one in values]
     async with frame.open_store() as store:
         await store.transact(table.add, some, now=datetime.now(UTC))
-    for one in values:
-        click.echo(f"{one} is blacklisted for {_scope(campaign)}.")
+    _tell(channel, values, campaign, "is blacklisted", as_json)
 
 
 @blacklist.command("remove")
 @examples("dialerd blacklist remove 098344484")
 @click.argument("value")
 @scope_options
+@json_option
 @pass_frame
-async def remove_entry(frame: Frame, value: str, channel: Channel | None, campaign: str | None) -> None:
+async def remove_entry(frame: Frame, value: str, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
     """Let messages to a number or an e-mail address go again.
 
     Without --campaign the entry for all campaigns is removed; those for single ones stay.
@@ -105,8 +107,15 @@ async def remove_entry(frame: Frame, value: str, channel: Channel | None, campai
         removed = [one for one in sorted(values) if await store.transact(table.remove, channel, one, campaign=campaign)]
     if not removed:
         raise refused or Refused(f"{value} is not blacklisted for {_scope(campaign)}")
-    for one in removed:
-        click.echo(f"{one} is no longer blacklisted for {_scope(campaign)}.")
+    _tell(channel, removed, campaign, "is no longer blacklisted", as_json)
+
+
+def _tell(channel: Channel, values: Sequence[str], campaign: str | None, what: str, as_json: bool) -> None:
+    if as_json:
+        print_json([{"channel": channel, "value": value, "campaign": campaign} for value in values])
+    else:
+        for value in values:
+            click.echo(f"{value} {what} for {_scope(campaign)}.")
 
 
 @blacklist.command("list")
@@ -126,12 +135,16 @@ async def list_entries(frame: Frame, channel: Channel | None, campaign: str | No
 @blacklist.command("export")
 @examples("dialerd blacklist export > blacklist.csv")
 @scope_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead.")
 @pass_frame
-async def export_entries(frame: Frame, channel: Channel | None, campaign: str | None) -> None:
+async def export_entries(frame: Frame, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
     """Print the entries as `import` reads them: value;campaign;reason;expires."""
     async with frame.open_store() as store:
         async for page in _pages(store, channel, campaign):
-            click.echo("\n".join(bases.blacklist_line(frame.settings, entry) for entry in page))
+            if as_json:
+                click.echo("\n".join(json.dumps(_shown(entry), ensure_ascii=False) for entry in page))
+                continue
+            click.echo("\n".join(bases.blacklist_lines(frame.settings, page)))
 
 
 @blacklist.command("import")
@@ -204,19 +217,22 @@ class _JsonPages:
 
     def page(self, some: list[Entry]) -> None:
         for entry in some:
-            shown = {
-                "channel": entry.channel,
-                "value": entry.value,
-                "campaign": entry.campaign,
-                "reason": entry.reason,
-                "created": iso(entry.created),
-                "expires": iso(entry.expires),
-            }
-            click.echo(f"{self._before}  {json.dumps(shown, ensure_ascii=False)}", nl=False)
+            click.echo(f"{self._before}  {json.dumps(_shown(entry), ensure_ascii=False)}", nl=False)
             self._before = ",\n"
 
     def end(self) -> None:
         click.echo("[]" if self._before == "[\n" else "\n]")
+
+
+def _shown(entry: Entry) -> dict[str, str | None]:
+    return {
+        "channel": entry.channel,
+        "value": entry.value,
+        "campaign": entry.campaign,
+        "reason": entry.reason,
+        "created": iso(entry.created),
+        "expires": iso(entry.expires),
+    }
 
 
 def _expiry(settings: Settings, campaign: str | None, written: str | None) -> datetime | None:

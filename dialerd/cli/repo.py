@@ -110,8 +110,9 @@ async def list_(frame: Frame, limit: int, as_json: bool, **given: str | None) ->
     "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True,
     help="CSV, or one JSON object a line.",
 )  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @pass_frame
-async def export(frame: Frame, form: str, **given: str | None) -> None:
+async def export(frame: Frame, form: str, as_json: bool, **given: str | None) -> None:
     """Write results to stdout, oldest first, as they are read.
 
     WHEN is as for `dialerd repo list`. Instants are ISO 8601 in UTC. CSV is UTF-8 with a header line; a text that a
@@ -119,6 +120,7 @@ async def export(frame: Frame, form: str, **given: str | None) -> None:
     every text as it is.
     """
     filters, _ = _filters(frame.settings, **given)
+    form = "jsonl" if as_json else form
     stdout = sys.stdout.buffer
     async with frame.open_store() as store:
         # Not among the lines of an export that goes to the same terminal.

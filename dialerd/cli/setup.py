@@ -38,8 +38,9 @@ PROBE_S = 60
 @click.command()
 @examples("dialerd init config")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@json_option
 @config_option
-def init(folder: Path) -> None:
+def init(folder: Path, as_json: bool) -> None:
     """Write a commented configuration to start from.
 
     It runs as it is: messages go to a file instead of a provider. Nothing is overwritten: if one of the files is there
@@ -55,7 +56,11 @@ def init(folder: Path) -> None:
         # Exclusive: what somebody else has made since is not overwritten either.
         with path.open("xb") as target:
             target.write(file.read_bytes())
-        click.echo(path)
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        print_json({"written": [str(folder / name) for name in files]})
+        return
     click.echo(f"Have a look at them, then: dialerd check --config {folder}")
 
 
@@ -170,8 +175,9 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
 
 @click.command()
 @examples("dialerd migrate --config /etc/dialerd")
+@json_option
 @pass_frame
-async def migrate(frame: Frame) -> None:
+async def migrate(frame: Frame, as_json: bool) -> None:
     """Bring the database to this version.
 
     Other commands do it by themselves unless `migrate = false` stands in [database]. Two at once are safe.
@@ -181,4 +187,5 @@ async def migrate(frame: Frame) -> None:
         was_behind = await store.transact(migrations.migrate)
     finally:
         store.close()
-    click.echo("The database is at this version now." if was_behind else "The database was at this version already.")
+    said = "The database is at this version now." if was_behind else "The database was at this version already."
+    print_json({"changed": was_behind}) if as_json else click.echo(said)

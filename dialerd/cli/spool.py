@@ -66,16 +66,22 @@ def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
         state: str | None,
         **kwargs: Any,
     ) -> Any:
-        chosen = operate.Selection(ids=ids, base=base, campaign=campaign, state=State(state) if state else None)
-        try:
-            chosen = chosen.checked()
-        except Refused as error:
-            raise click.UsageError(str(error)) from error
-        return command(*args, selection=chosen, **kwargs)
+        if not ids and (base, campaign, state) == (None, None, None):
+            raise click.UsageError("say which messages: ids, --base, --campaign or --state")
+        return command(*args, selection=_selection(ids, base, campaign, state), **kwargs)
 
     run.__doc__, run.__name__ = command.__doc__, command.__name__
     options: Callable[..., Any] = narrowing(json_option(pass_frame(run)))
     return click.argument("ids", metavar="[ID]...", nargs=-1)(options)
+
+
+def _selection(ids: tuple[str, ...], base: str | None, campaign: str | None, state: str | None) -> Selection:
+    """Return which messages are meant; none of these: all of them."""
+    chosen = operate.Selection(ids=ids, base=base, campaign=campaign, state=State(state) if state else None)
+    try:
+        return chosen.checked() if ids else chosen
+    except Refused as error:
+        raise click.UsageError(str(error)) from error
 
 
 def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,15 +99,17 @@ def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @spool.command("list")
 @examples("dialerd spool list --campaign 'Ventas->' --state held --limit 10")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
 @narrowing
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
 @json_option
 @pass_frame
 async def list_(
-    frame: Frame, base: str | None, campaign: str | None, state: str | None, limit: int, as_json: bool
-) -> None:
+    frame: Frame, ids: tuple[str, ...], base: str | None, campaign: str | None, state: str | None, limit: int,
+    as_json: bool,
+) -> None:  # fmt: skip
     """List messages that wait, oldest first. Times are the campaign's."""
-    selection = operate.Selection(base=base, campaign=campaign, state=State(state) if state else None)
+    selection = _selection(ids, base, campaign, state)
     messages: list[dict[str, Any]] = []
     async with frame.open_store() as store:
         newest = await store.read(table.newest_seq)

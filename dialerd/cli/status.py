@@ -164,8 +164,9 @@ def _shown(campaign: Campaign, reasons: Mapping[str, str | None], now: datetime)
 @examples("dialerd campaigns pause 'Ventas->' --reason 'wrong price in the text'")
 @click.argument("name", shell_complete=campaign_names)
 @click.option("--reason", metavar="R", help="Why, for those who look at `dialerd campaigns` later.")
+@json_option
 @pass_frame
-async def pause(frame: Frame, name: str, reason: str | None) -> None:
+async def pause(frame: Frame, name: str, reason: str | None, as_json: bool) -> None:
     """Stop a campaign on all nodes, until it is resumed.
 
     Once this command has ended nothing more of it is claimed; at most what was to start within 200 ms still goes.
@@ -173,21 +174,24 @@ async def pause(frame: Frame, name: str, reason: str | None) -> None:
     _require_known(name, frame.settings.campaigns)
     async with frame.open_store() as store:
         is_new = await store.transact(pauses.pause_campaign, name, reason=reason, now=datetime.now(UTC))
-    click.echo(f"{name} is paused." if is_new else f"{name} was paused already.")
+    said = f"{name} is paused." if is_new else f"{name} was paused already."
+    print_json({"campaign": name, "paused": True, "changed": is_new}) if as_json else click.echo(said)
 
 
 @campaigns.command()
 @examples("dialerd campaigns resume 'Ventas->'")
 @click.argument("name", shell_complete=campaign_names)
+@json_option
 @pass_frame
-async def resume(frame: Frame, name: str) -> None:
+async def resume(frame: Frame, name: str, as_json: bool) -> None:
     """Let a paused campaign go on."""
     async with frame.open_store() as store:
         was_paused = await store.transact(pauses.resume_campaign, name)
     if not was_paused:
         # One whose file is gone may still be resumed, so that its name is free of the pause when it comes back.
         _require_known(name, frame.settings.campaigns)
-    click.echo(f"{name} goes on." if was_paused else f"{name} was not paused.")
+    said = f"{name} goes on." if was_paused else f"{name} was not paused."
+    print_json({"campaign": name, "paused": False, "changed": was_paused}) if as_json else click.echo(said)
 
 
 def _require_known(name: str, known: Mapping[str, Campaign]) -> None:
