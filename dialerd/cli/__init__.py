@@ -5,13 +5,14 @@ completion need not wait for the database's and the engine's libraries.
 """
 
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
 from dialerd import __version__
-from dialerd.cli.endings import WrongUsage, status_of
+from dialerd.cli.endings import WrongUsage, open_standard_streams, status_of
 from dialerd.cli.options import config_option
 
 __all__ = ["COMMANDS", "main"]
@@ -63,7 +64,14 @@ class LazyGroup(click.Group):
         """Run the command line, or answer a shell that completes one: in our words of the shells, not in click's."""
         if "_DIALERD_COMPLETE" in os.environ:
             import_module("dialerd.cli.completion")
-        return super().main(*args, **kwargs)
+        open_standard_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of what click prints itself, such as help
+            status = status_of(error)
+            if status is None:
+                raise
+            sys.exit(status)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises for an operator becomes a line on stderr and the exit status."""

@@ -28,7 +28,7 @@ else:
     bars, widths_of = later("rich.progress", "rich.cells")
     consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
 
-__all__ = ["Show", "iso", "local", "print_json", "print_table", "progress"]
+__all__ = ["Show", "fitted_table", "iso", "local", "print_json", "print_table", "progress"]
 
 #: Between two columns of a plain table.
 GAP = "  "
@@ -50,12 +50,33 @@ def print_table(
     Numbers stand at the right, None is an empty cell. On a terminal long cells are cut, but for the columns in `whole`;
     columns that do not fit beside those before them are left out, and said to be.
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    right = [any(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
     if sys.stdout.isatty():
-        _print_rich(columns, cells, right, title, whole)
+        console = consoles.Console()
+        table, missing = fitted_table(columns, rows, title=title, whole=whole, width=console.width)
+        console.print(table)
+        if missing:
+            console.print(f"(no room for {', '.join(missing)})", style="dim", highlight=False)
     else:
-        _print_plain(columns, cells, right, title)
+        _print_plain(columns, *_cells(columns, rows), title)
+
+
+def fitted_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None, whole: Collection[str] = (),
+    width: int,
+) -> tuple[tables.Table, Sequence[str]]:  # fmt: skip
+    """Return a table for a terminal so wide (see print_table), and the columns for which there is no room."""
+    cells, right = _cells(columns, rows)
+    natural = [max(map(widths_of.cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    fixed = [name in whole or at_right for name, at_right in zip(columns, right, strict=True)]
+    widths = _fitted(natural, fixed, width)
+    table = tables.Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
+    for name, column_width, at_right in zip(columns, widths, right, strict=False):
+        justify: consoles.JustifyMethod = "right" if at_right else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, width=column_width)
+    for row in cells:
+        # As Text: what a campaign is called is no markup.
+        table.add_row(*(texts.Text(cell) for cell in row[: len(widths)]))
+    return table, columns[len(widths) :]
 
 
 class Show(Protocol):
@@ -97,6 +118,12 @@ def local(instant: datetime | None, zone: tzinfo) -> str | None:
     return None if instant is None else f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
+def _cells(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[list[str]], list[bool]]:
+    """Return what stands in the cells, and which columns hold numbers."""
+    right = [any(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
+    return [[_cell(value) for value in row] for row in rows], right
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
@@ -122,25 +149,6 @@ def _print_plain(columns: Sequence[str], cells: list[list[str]], right: list[boo
             for cell, width, at_right in zip(line, widths, right, strict=True)
         ]
         click.echo(GAP.join(padded).rstrip())
-
-
-def _print_rich(
-    columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str | None, whole: Collection[str]
-) -> None:
-    console = consoles.Console()
-    natural = [max(map(widths_of.cell_len, column)) for column in zip(columns, *cells, strict=True)]
-    fixed = [name in whole or at_right for name, at_right in zip(columns, right, strict=True)]
-    widths = _fitted(natural, fixed, console.width)
-    table = tables.Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
-    for name, width, at_right in zip(columns, widths, right, strict=False):
-        justify: consoles.JustifyMethod = "right" if at_right else "left"
-        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, width=width)
-    for row in cells:
-        # As Text: what a campaign is called is no markup.
-        table.add_row(*(texts.Text(cell) for cell in row[: len(widths)]))
-    console.print(table)
-    if len(widths) < len(columns):
-        console.print(f"(no room for {', '.join(columns[len(widths) :])})", style="dim", highlight=False)
 
 
 def _fitted(natural: list[int], fixed: list[bool], room: int) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dialerd.cli import watch as watching
 from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
@@ -29,15 +30,13 @@ else:
 
 __all__ = ["campaigns", "status"]
 
-WATCH_S = 2.0
-
 WAITING = ("scheduled", "queued", "deferred", "sending", "held", "in_doubt")
 DONE = ("sent", "failed", "expired", "blocked", "cancelled")
 
 
 @click.command()
 @examples("dialerd status --watch")
-@click.option("--watch", is_flag=True, help=f"Show it anew every {WATCH_S:g} seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help=f"Show it anew every {watching.WATCH_S:g} seconds, until Ctrl-C.")
 @json_option
 @pass_frame
 async def status(frame: Frame, watch: bool, as_json: bool) -> None:
@@ -48,23 +47,29 @@ async def status(frame: Frame, watch: bool, as_json: bool) -> None:
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people: leave --json or --watch out")
+    settings = frame.settings
     async with frame.open_store() as store:
-        while True:
-            try:
-                shown = await store.read(
-                    counts.report, frame.settings.campaigns, list(frame.settings.providers), now=datetime.now(UTC)
-                )
-            except DatabaseGone as error:
-                if not watch:
-                    raise
-                click.echo(f"dialerd: {error}", err=True)
-            else:
-                if watch:
-                    click.clear()
-                print_json(asdict(shown)) if as_json else _print(shown, frame.settings)
-            if not watch:
-                return
-            await asyncio.sleep(WATCH_S)
+
+        async def ask() -> Report:
+            return await store.read(counts.report, settings.campaigns, list(settings.providers), now=datetime.now(UTC))
+
+        if not watch:
+            shown = await ask()
+            print_json(asdict(shown)) if as_json else _print(shown, settings)
+        elif watching.can_watch():
+            await watching.watch(ask)
+        else:
+            await _print_again(ask, settings)
+
+
+async def _print_again(ask: Callable[[], Awaitable[Report]], settings: Settings) -> None:
+    """Print everything again and again, one below the other, for a pipe or a file."""
+    while True:
+        try:
+            _print(await ask(), settings)
+        except DatabaseGone as error:
+            click.echo(f"dialerd: {error}", err=True)
+        await asyncio.sleep(watching.WATCH_S)
 
 
 def _print(shown: Report, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -167,6 +168,19 @@ def test_a_closed_pipe_is_no_error_to_talk_about(tmp_path: Path, sqlite_url: str
         process.wait(30)
 
     assert b"" == errors
+
+
+@pytest.mark.parametrize(("redirected", "ending"), [("<&- >&- 2>&-", (0, "")), (">/dev/full", (1, None))])
+def test_output_that_goes_nowhere(tmp_path: Path, redirected: str, ending: tuple[int, str | None]) -> None:
+    """Closed standard streams disturb nothing, least of all the files that are opened next; a full disk is one line."""
+    command = shlex.join([*PROGRAM, "send", "Ventas->", "098344484", "x", "--config", str(configure(tmp_path))])
+
+    done = subprocess.run(["sh", "-c", f"{command} {redirected}"], capture_output=True, text=True, check=False)
+
+    status, errors = ending
+    line = "dialerd: the output cannot be written: No space left on device\n"
+    assert (status, line if errors is None else errors) == (done.returncode, done.stderr)
+    assert 1 == len(documented("spool", "list", config=tmp_path / "config"))
 
 
 def test_a_bug_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from dialerd.cli import status as module
+from dialerd.cli import watch as watching
 from dialerd.model.errors import DatabaseGone
+from dialerd.model.rules import CampaignState
 from dialerd.store import Store
 from dialerd.store import status as counts
 from dialerd.store.nodes import Incarnation, beat, enlist
-from tests.cli.calls import call, configure, documented, on_terminal, refused
+from dialerd.store.status import CampaignStatus, ProviderStatus, Report
+from tests.cli.calls import ANSI, call, configure, documented, on_terminal, refused
 from tests.store.filled import migrated, repoed, scheduled, spooled
 
 COUNTS = [
@@ -118,12 +121,30 @@ def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.Mo
         return report(*args, **kwargs)
 
     monkeypatch.setattr(counts, "report", ask)
-    monkeypatch.setattr(module, "WATCH_S", 0)
+    monkeypatch.setattr(watching, "WATCH_S", 0)
 
     result = call("status", "--watch", config=config)
 
     assert ("dialerd: gone\n", 130) == (result.stderr, result.exit_code)
     assert 1 == result.stdout.count("Since midnight")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (40, 14)])
+def test_a_watch_fits_the_screen(columns: int, lines: int) -> None:
+    """However many campaigns there are, those with most to do are seen; the rest, providers and nodes are told of."""
+    campaigns = {f"Campaña {n}": CampaignStatus(state=CampaignState.OPEN, opens_at=None, queued=n) for n in range(300)}
+    providers = {str(n): ProviderStatus(state="down", reason="refused " * 50) for n in range(30)}
+    shown = Report(campaigns=campaigns, providers=providers, nodes=[], promoted_until=None)
+    console = Console(width=columns, height=lines, force_terminal=True)
+
+    with console.capture() as capture:
+        console.print(watching.view(shown, "the database is away", now=datetime.now(UTC), size=(columns, lines)))
+
+    seen = ANSI.sub("", capture.get()).splitlines()
+    assert len(seen) <= lines
+    assert max(map(len, seen)) <= columns
+    for part in ("the database is away", "No daemon is running", "down", "Campaña 299", "more with less to do"):
+        assert any(part in line for line in seen), part
 
 
 # Campaigns
