@@ -36,13 +36,14 @@ PAGE = 1_000
 
 #: What a spreadsheet would take for a formula: a text of these beginnings that is no plain number.
 FORMULA = re.compile(r"[=+\-@\t\r]")
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 NUMBER = re.compile(r"[+-]?[0-9 ]+(?:[.,][0-9]+)?", re.ASCII)
 
 
 @click.group()
 @examples(
     "dialerd repo list --status failed",
-    "dialerd repo export --campaign 'Ventas->' --since 2026-06-01 > sent.csv",
+    "dialerd repo export --campaign 'Ventas->' --date 2026-06-01 > sent.csv",
 )
 @config_option
 def repo() -> None:
@@ -50,9 +51,10 @@ def repo() -> None:
 
 
 def filtering(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Take --campaign, --base, --status, --since and --until."""
+    """Take --campaign, --base, --status, --date, --since and --until."""
     options: list[Callable[..., Any]] = [
         click.option("--until", metavar="WHEN", help="Processed before this instant, or on this day at the latest."),
+        click.option("--date", "day", metavar="YYYY-MM-DD", help="Processed on this day."),
         click.option("--since", metavar="WHEN", help="Processed at this instant or day, or later."),
         click.option("--status", type=click.Choice([s.value for s in Status]), help="Only what ended like this."),
         click.option("--base", metavar="NAME", help="Only messages of this base."),
@@ -174,11 +176,17 @@ def _as_jsonl(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _filters(
-    settings: Settings, *, campaign: str | None, base: str | None, status: str | None, since: str | None,
-    until: str | None,
+    settings: Settings, *, campaign: str | None, base: str | None, status: str | None, day: str | None,
+    since: str | None, until: str | None,
 ) -> tuple[Filters, tzinfo]:  # fmt: skip
     """Return the filters, and the zone in which dates without an offset are read."""
     zone = settings.campaigns[campaign].zone if campaign and campaign in settings.campaigns else UTC
+    if day is not None:
+        if since is not None or until is not None:
+            raise click.UsageError("--date is a whole day: leave it or --since and --until out")
+        if not DAY.fullmatch(day):
+            raise click.BadParameter(f"expected YYYY-MM-DD, not {day!r}", param_hint="--date")
+        since = until = day
     filters = table.Filters(
         campaign=campaign,
         base=base,

@@ -124,6 +124,7 @@ def test_a_database_behind_is_refused_where_migration_is_off(tmp_path: Path, dat
 
     assert "The database is at this version now.\n" == call("migrate", config=config).stdout
     assert "The database was at this version already.\n" == call("migrate", config=config).stdout
+    assert {"changed": False} == documented("migrate", config=config)
     assert 0 == call("status", config=config).exit_code
 
 
@@ -221,7 +222,7 @@ def test_help_names_every_command_in_order() -> None:
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_reads_well(words: tuple[str, ...]) -> None:
-    """Each command's help fits 80 columns, says in a sentence what one gets, shows an example, and takes --config."""
+    """Each help fits 80 columns, says in a sentence what one gets, with an example; all take --config and --json."""
     result = call(*words, "--help")
 
     assert 0 == result.exit_code
@@ -230,6 +231,8 @@ def test_help_reads_well(words: tuple[str, ...]) -> None:
     assert re.fullmatch(r"[A-Z].*\.", first)
     assert "--config DIR" in result.stdout
     assert isinstance(ALL[words], click.Group) or re.search(rf"Examples?:\n +dialerd {words[0]}", result.stdout)
+    if not isinstance(ALL[words], click.Group) and words != ("completion",):
+        assert "--json" in result.stdout
     for option in ALL[words].params:
         if isinstance(option, click.Option):
             assert option.help, option.name

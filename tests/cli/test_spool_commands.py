@@ -37,6 +37,15 @@ def test_the_counts_are_said(store: Store, config: Path) -> None:
     assert "0 held\n" == call("spool", "hold", "--base", "other", config=config).stdout
 
 
+def test_listed_by_id(store: Store, config: Path) -> None:
+    """Ids choose among what waits, alone or with the other filters; what is none is wrong usage."""
+    one, two, _ = spooled(store, {}, {"state": "held"}, {})
+
+    assert {one, two} == {shown["id"] for shown in documented("spool", "list", one, two.upper(), config=config)}
+    assert [two] == [shown["id"] for shown in documented("spool", "list", one, two, "--state", "held", config=config)]
+    assert "is no message id" in refused("spool", "list", "7", config=config, status=2)
+
+
 def test_the_counts_as_json(store: Store, config: Path) -> None:
     """Programs read the same numbers."""
     spooled(store, {}, {"state": "sending"}, campaign="c")

@@ -171,6 +171,9 @@ def test_a_pause_holds_until_resumed(store: Store, config: Path) -> None:
 
     assert "Ventas-> goes on.\n" == call("campaigns", "resume", "Ventas->", config=config).stdout
     assert "Ventas-> was not paused.\n" == call("campaigns", "resume", "Ventas->", config=config).stdout
+    paused = documented("campaigns", "pause", "Mail", config=config)
+    assert {"campaign": "Mail", "paused": True, "changed": True} == paused
+    assert not documented("campaigns", "resume", "Mail", config=config)["paused"]
     assert "open" == documented("campaigns", config=config)["campaigns"]["Ventas->"]["state"]
 
 
