@@ -47,6 +47,7 @@ def scope_options(command: F) -> F:
 
 
 @click.group()
+@examples("dialerd blacklist add 098344484 --reason STOP", "dialerd blacklist import blacklist.csv")
 @config_option
 def blacklist() -> None:
     """Say who must not be written to.
@@ -132,7 +133,7 @@ async def list_entries(frame: Frame, channel: Channel | None, campaign: str | No
     show.end()
 
 
-@blacklist.command("export")
+@blacklist.command("export", short_help="Print the entries as `import` reads them.")
 @examples("dialerd blacklist export > blacklist.csv")
 @scope_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead.")
@@ -147,7 +148,7 @@ async def export_entries(frame: Frame, channel: Channel | None, campaign: str | 
             click.echo("\n".join(bases.blacklist_lines(frame.settings, page)))
 
 
-@blacklist.command("import")
+@blacklist.command("import", short_help="Add a file's entries.")
 @examples("dialerd blacklist import blacklist.csv")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @scope_options
@@ -159,7 +160,7 @@ async def import_entries(
     """Add a file's entries: a value or value;campaign;reason;expires a line.
 
     --campaign stands where a line names none. Bad lines are left out and shown with the reason. The same file may be
-    imported again.
+    imported again; what was added before an interruption stays.
     """
     async with frame.open_store() as store:
         with progress("reading") as show:

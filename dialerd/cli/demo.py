@@ -13,7 +13,7 @@ import click
 
 from dialerd.cli.frame import Frame, config_option, examples, json_option, run_async
 from dialerd.cli.later import later
-from dialerd.cli.output import local, print_json, print_table
+from dialerd.cli.output import local, print_json, print_step, print_table
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
 
@@ -105,7 +105,7 @@ def demo(keep: Path | None, as_json: bool) -> None:
 
 
 async def _play(folder: Path, as_json: bool) -> None:
-    say: Callable[..., None] = (lambda *_: None) if as_json else _say
+    say: Callable[..., None] = (lambda *_: None) if as_json else print_step
     frame = Frame(_write_configuration(folder))
     async with frame.open_store() as store:
         await _bring_in(store, frame, folder, say)
@@ -120,10 +120,6 @@ async def _play(folder: Path, as_json: bool) -> None:
         print_json({"repo": results, "outbox": outbox})
     else:
         _show(frame, results, outbox)
-
-
-def _say(line: str) -> None:
-    click.secho(f"• {line}", fg="cyan")
 
 
 def _write_configuration(folder: Path) -> Path:

@@ -43,6 +43,8 @@ class WrongUsage(click.ClickException):
             return error
         command = error.ctx.command_path if error.ctx else "dialerd"
         text = error.format_message().rstrip(".")
+        if isinstance(error, click.NoSuchOption) and not error.option_name.startswith("--"):
+            text += "; if it is no option, put `--` before it"
         return cls(f"{text[:1].lower()}{text[1:]} (see `{command} --help`)")
 
     def show(self, file: IO[Any] | None = None) -> None:

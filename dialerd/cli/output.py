@@ -28,7 +28,7 @@ else:
     bars, widths_of = later("rich.progress", "rich.cells")
     consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
 
-__all__ = ["Show", "fitted_table", "iso", "local", "print_json", "print_table", "progress"]
+__all__ = ["Show", "fitted_table", "iso", "local", "print_json", "print_step", "print_table", "progress"]
 
 #: Between two columns of a plain table.
 GAP = "  "
@@ -77,6 +77,14 @@ def fitted_table(
         # As Text: what a campaign is called is no markup.
         table.add_row(*(texts.Text(cell) for cell in row[: len(widths)]))
     return table, columns[len(widths) :]
+
+
+def print_step(line: str) -> None:
+    """Tell what is done now; in colour where a terminal wants that (NO_COLOR, TERM=dumb)."""
+    if sys.stdout.isatty():
+        consoles.Console().print(texts.Text(f"• {line}", style="cyan"), soft_wrap=True)
+    else:
+        click.echo(f"• {line}")
 
 
 class Show(Protocol):

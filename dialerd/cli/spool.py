@@ -159,7 +159,7 @@ async def release(frame: Frame, selection: Selection, as_json: bool) -> None:
     await _operate(frame, operate.RELEASE, selection, "released", as_json)
 
 
-@spool.command()
+@spool.command(short_help="End messages without sending them.")
 @examples("dialerd spool cancel --campaign 'Ventas->' --state deferred")
 @selecting
 async def cancel(frame: Frame, selection: Selection, as_json: bool) -> None:
@@ -170,7 +170,7 @@ async def cancel(frame: Frame, selection: Selection, as_json: bool) -> None:
     await _operate(frame, operate.CANCEL, selection, "cancelled", as_json)
 
 
-@spool.command()
+@spool.command(short_help="Send messages again that are in doubt.")
 @examples("dialerd spool resend --campaign 'Ventas->'")
 @selecting
 async def resend(frame: Frame, selection: Selection, as_json: bool) -> None:

@@ -32,7 +32,7 @@ __all__ = ["upload", "uploads"]
 
 @click.command()
 @examples(
-    "dialerd upload clients.csv",
+    "dialerd upload clients.csv --check",
     "dialerd upload clients.csv --campaign 'Ventas->' --errors rejected.csv",
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))

@@ -94,6 +94,7 @@ def test_a_missing_configuration_is_a_wrong_one(tmp_path: Path) -> None:
     [
         ("nonsense",),
         ("--nonsense",),
+        ("send", "a", "b", "-5%"),
         ("status", "--nonsense"),
         ("send", "a"),
         ("send", "a", "b", "c", "--priority", "0"),
@@ -105,6 +106,7 @@ def test_wrong_usage_ends_with_2(args: tuple[str, ...]) -> None:
     result = call(*args)
 
     assert 2 == result.exit_code
+    assert ("put `--` before it" in result.stderr) == ("-5%" in args)
     if args != ("spool",):  # a group alone shows its help
         assert re.fullmatch(r"dialerd: [^\n]*\(see `dialerd( \w+)? --help`\)\n", result.stderr)
 
@@ -215,6 +217,8 @@ def test_help_names_every_command_in_order() -> None:
     shown = call("--help").stdout
 
     assert sorted(places := [shown.index(f"\n  {name} ") for name in COMMANDS]) == places
+    groups = [words for words, command in ALL.items() if isinstance(command, click.Group)]
+    assert "..." not in "".join(line for words in groups for line in call(*words, "--help").stdout.splitlines()[2:])
     for name, (_, line) in COMMANDS.items():
         assert line == (ALL[name,].help or "").partition("\n")[0], name
         assert line in shown
@@ -230,7 +234,7 @@ def test_help_reads_well(words: tuple[str, ...]) -> None:
     first = (ALL[words].help or "").partition("\n")[0]
     assert re.fullmatch(r"[A-Z].*\.", first)
     assert "--config DIR" in result.stdout
-    assert isinstance(ALL[words], click.Group) or re.search(rf"Examples?:\n +dialerd {words[0]}", result.stdout)
+    assert re.search(rf"Examples?:\n +dialerd {words[0]}", result.stdout)
     if not isinstance(ALL[words], click.Group) and words != ("completion",):
         assert "--json" in result.stdout
     for option in ALL[words].params:
