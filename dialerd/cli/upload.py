@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from dialerd.bases import Loaded
     from dialerd.settings import Settings
     from dialerd.store import Store
+    from dialerd.store import status as status_table
     from dialerd.store import uploads as uploads_table
 else:
     bases, uploads_table = later("dialerd.bases", "dialerd.store.uploads")
+    (status_table,) = later("dialerd.store.status")
 
 __all__ = ["upload", "uploads"]
 
@@ -145,22 +147,25 @@ def _refuse_unwritable(errors: Path, file: Path) -> None:
 
 
 @click.command()
-@examples("dialerd uploads", "dialerd uploads --state failed --limit 10")
+@examples("dialerd uploads", "dialerd uploads clients.csv", "dialerd uploads --state failed --limit 10")
+@click.argument("names", metavar="[BASE]...", nargs=-1)
 @click.option("--state", type=click.Choice(["loading", "loaded", "failed"]), help="Only uploads in this state.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
 @json_option
 @pass_frame
-async def uploads(frame: Frame, state: str | None, limit: int, as_json: bool) -> None:
+async def uploads(frame: Frame, names: tuple[str, ...], state: str | None, limit: int, as_json: bool) -> None:
     """List the bases that were loaded, the newest last.
 
     Of one that is loading, the lines read so far are counted; of one that failed, none was accepted. Below stands how
-    many there are in each state. Times are UTC.
+    many there are in each state. With BASE: the uploads into these bases, and how many of their messages are in each
+    state. Times are UTC.
     """
     async with frame.open_store() as store:
-        listed = await store.read(uploads_table.uploads, state=state, most=limit)
+        listed = await store.read(uploads_table.uploads, bases=names, state=state, most=limit)
         counts = await store.read(uploads_table.upload_counts)
+        messages = await store.read(status_table.base_counts, list(dict.fromkeys(names))) if names else {}
     if as_json:
-        print_json({"uploads": [asdict(one) for one in listed], "counts": counts})
+        print_json({"uploads": [asdict(one) for one in listed], "counts": counts, "messages": messages})
         return
     print_table(
         ["created", "base", "channel", "state", "accepted", "rejected", "file", "id"],
@@ -179,4 +184,9 @@ async def uploads(frame: Frame, state: str | None, limit: int, as_json: bool) ->
         ],
         whole=("created", "state"),
     )
-    click.echo(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    if not names:
+        click.echo(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+        return
+    click.echo()
+    rows = [(base, state, count) for base, of_base in messages.items() for state, count in of_base.items()]
+    print_table(["base", "messages", "count"], rows, whole=["messages"])

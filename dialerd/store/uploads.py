@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
-from dialerd.store.arrays import bind_rows, rows_of
+from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
 from dialerd.store.columns import Instant, MessageId
 
 __all__ = [
@@ -286,12 +286,14 @@ def same_upload(connection: Connection, digest: str, base: str, since: datetime)
     return None if row is None else _upload(row)
 
 
-def uploads(connection: Connection, *, state: str | None = None, most: int) -> list[Upload]:
-    """Return the latest uploads, in this state if one is given, the newest last."""
-    condition = " WHERE state = :state" if state else ""
+def uploads(connection: Connection, *, bases: Sequence[str] = (), state: str | None = None, most: int) -> list[Upload]:
+    """Return the latest uploads, into these bases and in this state if any is given, the newest last."""
+    conditions = [any_of(connection, "base", "bases", "text")] if bases else []
+    conditions += ["state = :state"] if state else []
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     found = connection.execute(
-        text(f"SELECT {SHOWN} FROM upload{condition} ORDER BY created DESC, id DESC LIMIT :most").columns(**TYPES),
-        {"state": state, "most": most} if state else {"most": most},
+        text(f"SELECT {SHOWN} FROM upload{where} ORDER BY created DESC, id DESC LIMIT :most").columns(**TYPES),
+        {"bases": bind_list(connection, bases), "state": state, "most": most},
     ).all()
     return [_upload(row) for row in reversed(found)]
 

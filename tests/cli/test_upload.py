@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from dialerd.model.message import State, new_id
 from dialerd.store.tables import sms_spool
+from dialerd.store.tables import upload as upload_table
+from dialerd.store.uploads import NewLine, add_lines, uploads
 from tests.cli.calls import PROGRAM, call, configure, documented, refused
-from tests.store.filled import migrated, rows
+from tests.store.filled import NOW, migrated, rows
 
 
 def base(folder: Path, *lines: str) -> Path:
@@ -182,6 +186,30 @@ def test_uploads_are_listed(tmp_path: Path, database_url: str) -> None:
     listed = call("uploads", "--state", "loaded", config=config).stdout
     assert listed.endswith("0 loading, 1 loaded, 1 failed\n")
     assert 3 == listed.count("\n")
+
+
+def test_a_bases_messages_are_counted(tmp_path: Path, database_url: str) -> None:
+    """`uploads BASE` says what became of a base's messages, wherever they stand."""
+    config = configure(tmp_path, url=database_url)
+    call("upload", base(tmp_path, *(f"Ventas->;09834448{n};x;1" for n in range(4))), "--base", "Ñ", config=config)
+    first, second, *_ = (str(row.id) for row in spooled(database_url))
+    call("spool", "hold", first, config=config)
+    call("spool", "cancel", second, config=config)
+    with migrated(database_url) as store:
+        staged = NewLine(
+            line=9, fingerprint=b"9", id=new_id(), campaign="Ventas->", destination="1", data="x", priority=1,
+            details=None, state=State.QUEUED, address="1", zone="", parts=1,
+        )  # fmt: skip
+        upload = store.transact_here(lambda connection: uploads(connection, most=1)[0].id)
+        store.transact_here(lambda c: c.execute(update(upload_table).values(state="loading", moved=False)))
+        store.transact_here(add_lines, upload, [staged], now=NOW)
+        store.transact_here(lambda c: c.execute(update(upload_table).values(state="loaded")))
+
+    document = documented("uploads", "Ñ", "nothing", config=config)
+
+    assert {"Ñ": {"moving": 1, "queued": 2, "held": 1, "cancelled": 1}, "nothing": {}} == document["messages"]
+    assert ["Ñ"] == [one["base"] for one in document["uploads"]]
+    assert "cancelled" in call("uploads", "Ñ", config=config).stdout
 
 
 def test_errors_file_is_not_the_base(tmp_path: Path, sqlite_url: str) -> None:
