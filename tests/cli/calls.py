@@ -9,9 +9,9 @@ import struct
 import sys
 import termios
 import threading
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from click.testing import CliRunner, Result
@@ -74,8 +74,8 @@ def refused(*args: object, config: Path | None = None, status: int = 1) -> str:
     return result.stderr.removeprefix("dialerd: ").rstrip()
 
 
-def on_terminal(*args: object, columns: int = 80) -> list[str]:
-    """Run a command in this process on a terminal so wide, and return the lines it shows, without colours."""
+def on_terminal(*args: object, columns: int = 80, stream: Literal["stdout", "stderr"] = "stdout") -> list[str]:
+    """Run a command in this process with a stream on a terminal so wide; return the lines it shows, without colours."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     shown = bytearray()
@@ -85,7 +85,7 @@ def on_terminal(*args: object, columns: int = 80) -> list[str]:
     environment = {"TERM": "xterm-256color", "COLUMNS": str(columns)}
     with (
         os.fdopen(child, "w", encoding="utf-8") as terminal,
-        redirect_stdout(terminal),
+        redirect_stdout(terminal) if stream == "stdout" else redirect_stderr(terminal),
         pytest.MonkeyPatch.context() as patch,
     ):
         for name in ("LINES", "NO_COLOR", "FORCE_COLOR"):
