@@ -15,7 +15,7 @@ from dialerd import addresses
 from dialerd.bases.files import MOST_KEPT, Line, look
 from dialerd.bases.lines import ADDRESS_WORDS, CAMPAIGN_WORDS, QUOTED, plain, split_left, unquote
 from dialerd.model.calendar import first_instant, parse_when
-from dialerd.model.errors import BadAddress, Refused
+from dialerd.model.errors import BadAddress, Refused, UnknownCampaign
 from dialerd.model.message import Channel
 from dialerd.settings import Settings
 from dialerd.store import Store
@@ -64,7 +64,7 @@ def _values(
     if campaign is not None:
         known = settings.campaigns.get(campaign)
         if known is None:
-            raise Refused(f"unknown campaign {campaign!r}; known: {', '.join(sorted(settings.campaigns)) or 'none'}")
+            raise UnknownCampaign(campaign, settings.campaigns)
         if channel not in (None, known.channel):
             raise Refused(f"campaign {campaign} sends {known.channel}, not {channel}")
         return known.channel, (addresses.canonical(value, known.channel, known.region),)
@@ -148,7 +148,7 @@ async def load_blacklist(
     that is no text, and for an unknown campaign.
     """
     if campaign is not None and campaign not in settings.campaigns:
-        raise Refused(f"unknown campaign {campaign!r}; known: {', '.join(sorted(settings.campaigns)) or 'none'}")
+        raise UnknownCampaign(campaign, settings.campaigns)
     file = await asyncio.to_thread(look, path)
     reader = _Reader(settings, channel, campaign)
     steps = reader.steps(file.lines(), STEP[store.dialect])

@@ -15,7 +15,7 @@ from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
 from dialerd.failpoint import hit
-from dialerd.model.errors import DatabaseGone, Refused
+from dialerd.model.errors import DatabaseGone, Refused, UnknownCampaign
 from dialerd.model.message import Channel, new_id
 from dialerd.settings import Settings
 from dialerd.store import Store
@@ -155,7 +155,7 @@ def _checked_channel(settings: Settings, channel: Channel | None, campaign: str 
         return channel
     known = settings.campaigns.get(campaign)
     if known is None:
-        raise Refused(f"unknown campaign {campaign!r}; known: {', '.join(sorted(settings.campaigns)) or 'none'}")
+        raise UnknownCampaign(campaign, settings.campaigns)
     if channel not in (None, known.channel):
         raise Refused(f"campaign {campaign} sends {known.channel}, not {channel}")
     return known.channel

@@ -18,6 +18,7 @@ stderr and its exit status (endings.py).
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cached_property, wraps
@@ -82,11 +83,20 @@ def pass_frame(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
+        _refuse_broken_text(kwargs)
         log.configure("warning")
         result = command(Frame(config_dir(click.get_current_context())), *args, **kwargs)
         return run_async(result) if inspect.iscoroutine(result) else result
 
     return config_option(run)
+
+
+def _refuse_broken_text(given: dict[str, Any]) -> None:
+    """Refuse arguments that are no UTF-8; paths may be: files are called as they are."""
+    for name, value in given.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise click.UsageError(f"{name}: {os.fsencode(text)!r} is not UTF-8")
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -14,7 +14,7 @@ from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
 from dialerd.cli.output import local, print_json, print_table
-from dialerd.model.errors import DatabaseGone, Refused
+from dialerd.model.errors import DatabaseGone, UnknownCampaign
 from dialerd.model.rules import campaign_opens_at, state_of
 
 if TYPE_CHECKING:
@@ -201,4 +201,4 @@ async def resume(frame: Frame, name: str, as_json: bool) -> None:
 
 def _require_known(name: str, known: Mapping[str, Campaign]) -> None:
     if name not in known:
-        raise Refused(f"there is no campaign {name!r}; known: {', '.join(sorted(known)) or 'none'}")
+        raise UnknownCampaign(name, known)

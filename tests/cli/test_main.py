@@ -111,6 +111,21 @@ def test_wrong_usage_ends_with_2(args: tuple[str, ...]) -> None:
         assert re.fullmatch(r"dialerd: [^\n]*\(see `dialerd( \w+)? --help`\)\n", result.stderr)
 
 
+def test_arguments_that_are_no_text_are_refused(tmp_path: Path, sqlite_url: str) -> None:
+    """Bytes that are no UTF-8 never reach the database; a file may be called like that."""
+    config = configure(tmp_path, url=sqlite_url)
+    broken = os.fsdecode(b"a\xff")
+    for args in (
+        ("spool", "list", "--base", broken),
+        ("blacklist", "add", "098344484", "--reason", broken),
+        ("uploads", broken),
+        ("repo", "export", "--campaign", broken),
+    ):
+        assert "is not UTF-8" in refused(*args, config=config, status=2)
+    (tmp_path / broken).write_text("Ventas->;098344484;x;1\n")
+    assert "Base a\ufffd: 1 accepted" in call("upload", tmp_path / broken, config=config).stdout
+
+
 def test_a_database_that_is_down_ends_with_75(tmp_path: Path) -> None:
     """Where the database does not answer, trying again may help."""
     config = configure(tmp_path, url="postgresql://nobody@127.0.0.1:1/nothing")

@@ -179,10 +179,10 @@ def test_a_pause_holds_until_resumed(store: Store, config: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_an_unknown_campaign_is_refused(config: Path, verb: str) -> None:
-    """A name that is no campaign's is refused, and those that are, are named."""
-    said = refused("campaigns", verb, "Ventas", config=config)
-
-    assert "there is no campaign 'Ventas'; known: Mail, Off, Shut, Ventas->" == said
+    """A name that is no campaign's is refused with the nearest, or with those that there are."""
+    assert "unknown campaign 'Ventas'; did you mean Ventas->?" == refused("campaigns", verb, "Ventas", config=config)
+    said = refused("campaigns", verb, "?", config=config)
+    assert "unknown campaign '?'; known: Mail, Off, Shut, Ventas->" == said
 
 
 def test_the_pause_of_a_campaign_without_a_file_ends(store: Store, config: Path) -> None:
