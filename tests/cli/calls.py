@@ -74,8 +74,13 @@ def refused(*args: object, config: Path | None = None, status: int = 1) -> str:
     return result.stderr.removeprefix("dialerd: ").rstrip()
 
 
-def on_terminal(*args: object, columns: int = 80, stream: Literal["stdout", "stderr"] = "stdout") -> list[str]:
-    """Run a command in this process with a stream on a terminal so wide; return the lines it shows, without colours."""
+def on_terminal(
+    *args: object, columns: int = 80, stream: Literal["stdout", "stderr"] = "stdout", colours: bool = False
+) -> list[str]:
+    """Run a command in this process with a stream on a terminal so wide, and return the lines it shows.
+
+    Without `colours`, whatever else a terminal does but showing characters is left out.
+    """
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     shown = bytearray()
@@ -96,7 +101,8 @@ def on_terminal(*args: object, columns: int = 80, stream: Literal["stdout", "std
         terminal.flush()
     reader.join(60)
     os.close(parent)
-    return ANSI.sub("", shown.decode()).replace("\r\n", "\n").splitlines()
+    text = shown.decode() if colours else ANSI.sub("", shown.decode())
+    return text.replace("\r\n", "\n").splitlines()
 
 
 def _read_all(parent: int, shown: bytearray) -> None:

@@ -109,8 +109,9 @@ def test_watch_is_for_people(config: Path) -> None:
     assert 2 == call("status", "--watch", "--json", config=config).exit_code
 
 
-def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that is away for a moment does not end a watch."""
+@pytest.fixture
+def coming_and_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is away when it is asked first, there the second time; Ctrl-C is pressed at the third."""
     answers = iter([DatabaseGone("gone"), None, KeyboardInterrupt()])
     report = counts.report
 
@@ -123,10 +124,22 @@ def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(counts, "report", ask)
     monkeypatch.setattr(watching, "WATCH_S", 0)
 
+
+@pytest.mark.usefixtures("coming_and_going")
+def test_watch_goes_on_without_the_database(config: Path) -> None:
+    """A database that is away for a moment does not end a watch."""
     result = call("status", "--watch", config=config)
 
     assert ("dialerd: gone\n", 130) == (result.stderr, result.exit_code)
     assert 1 == result.stdout.count("Since midnight")
+
+
+@pytest.mark.usefixtures("coming_and_going")
+def test_watch_on_a_terminal(config: Path) -> None:
+    """A terminal is shown everything in place, on a screen of its own that is gone afterwards."""
+    shown = "\n".join(on_terminal("status", "--watch", "--config", config, colours=True))
+
+    assert shown.index("\x1b[?1049h") < shown.index("gone") < shown.index("Ventas->") < shown.index("\x1b[?1049l")
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (40, 14)])
