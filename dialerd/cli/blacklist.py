@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,12 +142,20 @@ async def list_entries(frame: Frame, channel: Channel | None, campaign: str | No
 @pass_frame
 async def export_entries(frame: Frame, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
     """Print the entries as `import` reads them: value;campaign;reason;expires."""
+    done = 0
     async with frame.open_store() as store:
-        async for page in _pages(store, channel, campaign):
-            if as_json:
-                click.echo("\n".join(json.dumps(_shown(entry), ensure_ascii=False) for entry in page))
-                continue
-            click.echo("\n".join(bases.blacklist_lines(frame.settings, page)))
+        # On a terminal the entries themselves show how far it has come.
+        with nullcontext() if sys.stdout.isatty() else progress("exporting") as show:
+            async for page in _pages(store, channel, campaign):
+                lines = (
+                    (json.dumps(_shown(entry), ensure_ascii=False) for entry in page)
+                    if as_json
+                    else bases.blacklist_lines(frame.settings, page)
+                )
+                click.echo("\n".join(lines))
+                done += len(page)
+                if show is not None:
+                    show(done)
 
 
 @blacklist.command("import", short_help="Add a file's entries.")

@@ -18,11 +18,13 @@ from dialerd.model.errors import Refused
 from dialerd.model.message import State
 
 if TYPE_CHECKING:
+    import asyncio
+
     from dialerd.store import Store, operate
     from dialerd.store import spool as table
     from dialerd.store.operate import Selection, Verb
 else:
-    operate, table = later("dialerd.store.operate", "dialerd.store.spool")
+    asyncio, operate, table = later("asyncio", "dialerd.store.operate", "dialerd.store.spool")
 
 __all__ = ["spool"]
 
@@ -203,8 +205,13 @@ async def priority(frame: Frame, selection: Selection, priority: int, as_json: b
 async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: str, as_json: bool) -> None:
     async with frame.open_store() as store:
         unfit = await _unfit(store, verb, selection.ids)
-        with progress(participle) as show:
-            done = await _carry_out(store, verb, selection, show)
+        done = Done()
+        try:
+            with progress(participle) as show:
+                await _carry_out(store, verb, selection, done, show)
+        except asyncio.CancelledError:
+            click.echo(f"dialerd: interrupted; at least {done.touched:,} {participle} until then", err=True)
+            raise
     if as_json:
         print_json({"touched": done.touched, "left_alone": dict(done.left)})
     elif done.touched or not selection.ids:
@@ -226,9 +233,8 @@ async def _unfit(store: Store, verb: Verb, ids: tuple[str, ...]) -> list[str]:
     return [f"{id_} {place}" for id_, place in places.items() if place not in fit]
 
 
-async def _carry_out(store: Store, verb: Verb, selection: Selection, show: Show) -> Done:
-    """Work through a selection in small transactions."""
-    done = Done()
+async def _carry_out(store: Store, verb: Verb, selection: Selection, done: Done, show: Show) -> None:
+    """Work through a selection in small transactions, and keep count in `done`."""
     # First: what is promoted in the meantime is then found in the spool.
     while verb is operate.CANCEL and (
         moved := await store.transact(operate.cancel_scheduled, selection, now=datetime.now(UTC))
@@ -248,4 +254,3 @@ async def _carry_out(store: Store, verb: Verb, selection: Selection, show: Show)
         after = found.last_seq
         show(done.touched)
     done.left = +done.left
-    return done
