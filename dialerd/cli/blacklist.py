@@ -189,7 +189,7 @@ async def import_entries(
         if imported.rejected > len(imported.errors):
             click.echo(f"  … and {imported.rejected - len(imported.errors):,} more")
     if not imported.added:
-        raise Refused(f"{file}: nothing was added, {imported.rejected:,} lines were rejected")
+        raise Refused(f"{file}: nothing was added, {imported.rejected:,} rejected")
 
 
 async def _pages(store: Store, channel: Channel | None, campaign: str | None) -> AsyncIterator[list[Entry]]:

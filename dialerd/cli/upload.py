@@ -85,7 +85,7 @@ async def upload(
             await bases.write_rejected(judged, loaded.upload, file, errors)
     _print_json(loaded, check=check) if as_json else _print(loaded, errors, check=check)
     if not loaded.accepted:
-        raise Refused(f"{file}: no line was accepted, {loaded.rejected:,} were rejected")
+        raise Refused(f"{file}: no line was accepted, {loaded.rejected:,} rejected")
 
 
 @asynccontextmanager

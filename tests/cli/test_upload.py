@@ -81,7 +81,7 @@ def test_file_of_which_nothing_loads_fails(tmp_path: Path, sqlite_url: str) -> N
     result = call("upload", path, "--errors", kept, config=config)
 
     assert result.exit_code == 1
-    assert result.stderr == f"dialerd: {path}: no line was accepted, 30 were rejected\n"
+    assert result.stderr == f"dialerd: {path}: no line was accepted, 30 rejected\n"
     assert result.stdout.count("bad number") == 20
     assert "  … and 10 more\n" in result.stdout
     assert ["line;reason;text", '1;bad number;"Ventas->;1;x;1"'] == kept.read_text().splitlines()[:2]
