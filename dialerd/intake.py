@@ -1,6 +1,5 @@
 """Checks a message at the door and puts it where it belongs: the spool, or sms_scheduler."""
 
-import difflib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,7 @@ from dialerd.examine import examine
 from dialerd.failpoint import hit
 from dialerd.model.calendar import parse_when
 from dialerd.model.campaign import Campaign
-from dialerd.model.errors import Refused
+from dialerd.model.errors import Refused, UnknownCampaign
 from dialerd.model.message import BULK, URGENT, State, new_id
 from dialerd.settings import Settings
 from dialerd.store import Connection, Store
@@ -88,9 +87,7 @@ async def schedule(
 def _known(settings: Settings, name: str) -> Campaign:
     if name in settings.campaigns:
         return settings.campaigns[name]
-    close = difflib.get_close_matches(name, settings.campaigns, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(settings.campaigns)) or 'none'}"
-    raise Refused(f"unknown campaign {name!r}; {hint}")
+    raise UnknownCampaign(name, settings.campaigns)
 
 
 def _message(

@@ -770,7 +770,7 @@ def test_blacklist_lines_load_back(reason: str) -> None:
     expires = datetime(2030, 1, 1, tzinfo=UTC)
     entry = Entry(channel=Channel.SMS, value="34912345678", campaign=None, reason=reason, expires=expires)
 
-    value, campaign, read, until = _read_line(bases.blacklist_line(br, entry))
+    value, campaign, read, until = _read_line(next(bases.blacklist_lines(br, [entry])))
 
     assert (Channel.SMS, (entry.value,)) == bases.blacklist_values(br, value)
     assert ("", " ".join(reason.split()), expires) == (campaign, read, bases.parse_expiry(until, UTC))

@@ -1,17 +1,21 @@
 """Reads base and blacklist files line by line and loads them: in bounded memory, and a base whole or not at all."""
 
-from dialerd.bases.blacklists import Imported, blacklist_line, blacklist_values, load_blacklist, parse_expiry
+from dialerd.bases.blacklists import Imported, blacklist_lines, blacklist_values, load_blacklist, parse_expiry
+from dialerd.bases.checking import checked
 from dialerd.bases.loading import Loaded, load
 from dialerd.bases.moving import move, tidy
+from dialerd.bases.rejected import write_rejected
 
 __all__ = [
     "Imported",
     "Loaded",
-    "blacklist_line",
+    "blacklist_lines",
     "blacklist_values",
+    "checked",
     "load",
     "load_blacklist",
     "move",
     "parse_expiry",
     "tidy",
+    "write_rejected",
 ]

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from dialerd import addresses
 from dialerd.bases.files import MOST_KEPT, Line, look
 from dialerd.bases.lines import ADDRESS_WORDS, CAMPAIGN_WORDS, QUOTED, plain, split_left, unquote
 from dialerd.model.calendar import first_instant, parse_when
-from dialerd.model.campaign import Campaign
-from dialerd.model.errors import BadAddress, Refused
+from dialerd.model.errors import BadAddress, Refused, UnknownCampaign
 from dialerd.model.message import Channel
 from dialerd.settings import Settings
 from dialerd.store import Store
 from dialerd.store.blacklist import Entry, add
 from dialerd.store.uploads import BadLine
 
-__all__ = ["SAMPLE", "Imported", "blacklist_line", "blacklist_values", "load_blacklist", "parse_expiry"]
+__all__ = ["SAMPLE", "Imported", "blacklist_lines", "blacklist_values", "load_blacklist", "parse_expiry"]
 
 #: Entries of one transaction.
 STEP = {"sqlite": 1000, "postgresql": 5000}
@@ -33,6 +33,8 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 #: An expiry with a `;` after it.
 LAST_DAY = re.compile(r";\s*(\d{4}-\d\d-\d\d[^;]*)\Z", re.ASCII)
 VALUE_WORDS = ADDRESS_WORDS | {"value", "valor"}
+
+Regions: TypeAlias = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +55,35 @@ def blacklist_values(
     must agree; where there are campaigns without a region too, the digits as written are blocked as well, for there
     they are the number. Raises Refused, BadAddress among them, with what to write instead.
     """
+    return _values(settings, _regions(settings), value, channel, campaign)
+
+
+def _values(
+    settings: Settings, regions: Regions, value: str, channel: Channel | None, campaign: str | None
+) -> tuple[Channel, tuple[str, ...]]:
     if campaign is not None:
         known = settings.campaigns.get(campaign)
         if known is None:
-            raise Refused(f"unknown campaign {campaign!r}; known: {', '.join(sorted(settings.campaigns)) or 'none'}")
+            raise UnknownCampaign(campaign, settings.campaigns)
         if channel not in (None, known.channel):
             raise Refused(f"campaign {campaign} sends {known.channel}, not {channel}")
         return known.channel, (addresses.canonical(value, known.channel, known.region),)
     channel = channel or (Channel.EMAIL if "@" in value else Channel.SMS)
     if channel is Channel.EMAIL:
         return channel, (addresses.canonical(value, channel),)
-    return channel, _number_everywhere(settings.campaigns.values(), value)
+    return channel, _number_everywhere(regions, value)
 
 
-def _number_everywhere(campaigns: Iterable[Campaign], value: str) -> tuple[str, ...]:
-    regions = {campaign.region for campaign in campaigns if campaign.channel is Channel.SMS} or {None}
+def _regions(settings: Settings) -> Regions:
+    """Return the regions in use, None for campaigns that have none; that one last: it only adds to the others."""
+    used = {campaign.region for campaign in settings.campaigns.values() if campaign.channel is Channel.SMS}
+    return tuple(sorted(used or {None}, key=lambda name: name or "~"))
+
+
+def _number_everywhere(regions: Regions, value: str) -> tuple[str, ...]:
     forms: dict[str, str | None] = {}
     refused: BadAddress | None = None
-    # The region-less reading last: it only adds to what the regions say.
-    for region in sorted(regions, key=lambda name: name or "~"):
+    for region in regions:
         try:
             forms.setdefault(addresses.canonical(value, Channel.SMS, region), region)
         except BadAddress as error:
@@ -89,23 +101,25 @@ def _number_everywhere(campaigns: Iterable[Campaign], value: str) -> tuple[str, 
     return tuple(forms)
 
 
-def blacklist_line(settings: Settings, entry: Entry) -> str:
-    """Return an entry as `load_blacklist` reads it: to the very same entry, with the same settings."""
-    value = entry.value
-    if not _reads_as(settings, entry, value) and _reads_as(settings, entry, f"+{value}"):
-        value = f"+{value}"
-    expires = entry.expires.isoformat().replace("+00:00", "Z") if entry.expires else ""
-    fields = [value, entry.campaign or "", " ".join((entry.reason or "").split()), expires]
-    while not fields[-1]:
-        del fields[-1]
-    line = io.StringIO()
-    csv.writer(line, delimiter=";", lineterminator="").writerow(fields)
-    return line.getvalue()
+def blacklist_lines(settings: Settings, some: Iterable[Entry]) -> Iterator[str]:
+    """Yield entries as `load_blacklist` reads them: to the very same entries, with the same settings."""
+    regions = _regions(settings)
+    for entry in some:
+        value = entry.value
+        if not _reads_as(settings, regions, entry, value) and _reads_as(settings, regions, entry, f"+{value}"):
+            value = f"+{value}"
+        expires = entry.expires.isoformat().replace("+00:00", "Z") if entry.expires else ""
+        fields = [value, entry.campaign or "", " ".join((entry.reason or "").split()), expires]
+        while not fields[-1]:
+            del fields[-1]
+        line = io.StringIO()
+        csv.writer(line, delimiter=";", lineterminator="").writerow(fields)
+        yield line.getvalue()
 
 
-def _reads_as(settings: Settings, entry: Entry, written: str) -> bool:
+def _reads_as(settings: Settings, regions: Regions, entry: Entry, written: str) -> bool:
     try:
-        read = blacklist_values(settings, written, channel=entry.channel, campaign=entry.campaign)
+        read = _values(settings, regions, written, entry.channel, entry.campaign)
     except Refused:
         return False
     return read == (entry.channel, (entry.value,))
@@ -128,20 +142,23 @@ async def load_blacklist(
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
-    """Add a file's entries to the blacklist; `campaign` stands where a line names none. It may be read again and again.
+    """Add a file's entries to the blacklist; `campaign` stands where a line names none.
 
-    Raises Refused for a file that is no text, and for an unknown campaign.
+    What was added before an interruption stays; the same file may be read again and again. Raises Refused for a file
+    that is no text, and for an unknown campaign.
     """
     if campaign is not None and campaign not in settings.campaigns:
-        raise Refused(f"unknown campaign {campaign!r}; known: {', '.join(sorted(settings.campaigns)) or 'none'}")
+        raise UnknownCampaign(campaign, settings.campaigns)
     file = await asyncio.to_thread(look, path)
     reader = _Reader(settings, channel, campaign)
     steps = reader.steps(file.lines(), STEP[store.dialect])
     added = rejected = 0
     errors: list[BadLine] = []
-    while step := await asyncio.to_thread(next, steps, None):
+    step = await asyncio.to_thread(next, steps, None)
+    while step is not None:
         entries, bad = step
-        await store.transact(add, entries, now=now)
+        # The next lines are read while the database writes these.
+        step, _ = await asyncio.gather(asyncio.to_thread(next, steps, None), store.transact(add, entries, now=now))
         added += len(entries)
         rejected += len(bad)
         errors += bad[: SAMPLE - len(errors)]
@@ -155,6 +172,7 @@ class _Reader:
 
     def __init__(self, settings: Settings, channel: Channel | None, campaign: str | None) -> None:
         self._settings = settings
+        self._regions = _regions(settings)
         self._channel = channel
         self._campaign = campaign
 
@@ -179,7 +197,7 @@ class _Reader:
             raise ValueError("the line is too long")
         value, name, reason, expires = _read_line(line.text)
         campaign = name or self._campaign
-        channel, values = blacklist_values(self._settings, value, channel=self._channel, campaign=campaign)
+        channel, values = _values(self._settings, self._regions, value, self._channel, campaign)
         zone = self._settings.campaigns[campaign].zone if campaign else UTC
         until = parse_expiry(expires, zone) if expires else None
         for canonical in values:

@@ -13,13 +13,14 @@ from dialerd.bases.files import TextFile, look
 from dialerd.bases.judging import Judge
 from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
+from dialerd.bases.rejected import base_lines
 from dialerd.failpoint import hit
-from dialerd.model.errors import DatabaseGone, Refused
+from dialerd.model.errors import DatabaseGone, Refused, UnknownCampaign
 from dialerd.model.message import Channel, new_id
 from dialerd.settings import Settings
 from dialerd.store import Store
 from dialerd.store.blacklist import blocked
-from dialerd.store.uploads import BadLine, Upload, bad_lines, begin, fail, finish, stage
+from dialerd.store.uploads import BadLine, Upload, bad_lines, begin, fail, finish, same_upload, stage
 
 __all__ = ["SAME_FILE_S", "SAMPLE", "Loaded", "load"]
 
@@ -55,12 +56,14 @@ async def load(
     again: bool = False,
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
+    judged_by: Store | None = None,
 ) -> Loaded:
     """Load a base; its accepted lines count from then on, all together, and wait for `move` to bring them to the spool.
 
     `campaign` stands where a line names none; `channel` and `base` are those of the campaigns in the file and the
     file's name unless given. `on_progress` is told the lines read, and about how many there are. Killed or cancelled
-    before the end, nothing of the file is ever sent.
+    before the end, nothing of the file is ever sent. `judged_by` is the database whose blacklist and earlier uploads
+    count, where that is not the one to load into.
 
     Raises Refused for a file that is no text, and for an unknown campaign or one of the other channel.
     """
@@ -71,12 +74,17 @@ async def load(
     upload = new_id()
     filename = _storable(filename or path.name)
     since = None if again else now - timedelta(seconds=SAME_FILE_S)
+    base = _storable(base or filename)
+    digest = await asyncio.to_thread(_digest, file, campaign)
+    if judged_by is not None and since is not None:
+        before = await judged_by.read(same_upload, digest, base, since)
+        if before is not None:
+            return await _result(judged_by, before, already=True)
     earlier = await store.transact(
-        begin, upload, filename=filename, base=_storable(base or filename), channel=channel, since=since, now=now,
-        digest=await asyncio.to_thread(_digest, file, campaign),
-    )  # fmt: skip
+        begin, upload, filename=filename, base=base, channel=channel, since=since, now=now, digest=digest
+    )
     if earlier is None:
-        loading = _Loading(store, upload, now)
+        loading = _Loading(store, judged_by or store, upload, now)
         try:
             judge = Judge(settings.campaigns, channel, campaign)
             await loading.stage(file, judge, on_progress)
@@ -98,8 +106,9 @@ async def load(
 class _Loading:
     """One upload under way."""
 
-    def __init__(self, store: Store, upload: str, now: datetime) -> None:
+    def __init__(self, store: Store, judged_by: Store, upload: str, now: datetime) -> None:
         self._store = store
+        self._judged_by = judged_by
         self._upload = upload
         self._began = now
         self._began_s = time.monotonic()
@@ -109,11 +118,11 @@ class _Loading:
 
     async def stage(self, file: TextFile, judge: Judge, on_progress: Callable[[int, int], None] | None) -> None:
         """Read the file to its end, a batch of lines at a time, and keep what became of each."""
-        batches = judge.batches(file.lines())
+        batches = judge.batches(base_lines(file))
         done = 0
         while batch := await asyncio.to_thread(next, batches, None):
             asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
-            entries = await self._store.read(blocked, asked, now=self._began)
+            entries = await self._judged_by.read(blocked, asked, now=self._began)
             if entries:
                 batch.reject(
                     {line.line: "blacklisted" for line, key in zip(batch.good, asked, strict=True) if key in entries}
@@ -146,7 +155,7 @@ def _checked_channel(settings: Settings, channel: Channel | None, campaign: str 
         return channel
     known = settings.campaigns.get(campaign)
     if known is None:
-        raise Refused(f"unknown campaign {campaign!r}; known: {', '.join(sorted(settings.campaigns)) or 'none'}")
+        raise UnknownCampaign(campaign, settings.campaigns)
     if channel not in (None, known.channel):
         raise Refused(f"campaign {campaign} sends {known.channel}, not {channel}")
     return known.channel
@@ -154,7 +163,7 @@ def _checked_channel(settings: Settings, channel: Channel | None, campaign: str 
 
 def _channel_of(settings: Settings, file: TextFile) -> Channel:
     """Return the channel of the first known campaign in the file; SMS if there is none: all its lines are rejected."""
-    for line in file.lines():
+    for line in base_lines(file):
         known = settings.campaigns.get(split_left(line.text)[0].strip())
         if known is not None:
             return known.channel
@@ -163,7 +172,7 @@ def _channel_of(settings: Settings, file: TextFile) -> Channel:
 
 def _digest(file: TextFile, campaign: str | None) -> str:
     """Return by what the file is known again; with the campaign that its lines leave open, if any does."""
-    if campaign and any(not split_left(line.text)[0].strip() for line in file.lines()):
+    if campaign and any(not split_left(line.text)[0].strip() for line in base_lines(file)):
         return f"{file.digest} {campaign}"
     return file.digest
 

@@ -4,13 +4,15 @@ A command's module is imported when the command is called or its help is asked f
 completion need not wait for the database's and the engine's libraries.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
 from dialerd import __version__
-from dialerd.cli.endings import status_of
+from dialerd.cli.endings import WrongUsage, open_standard_streams, status_of
 from dialerd.cli.options import config_option
 
 __all__ = ["COMMANDS", "main"]
@@ -25,11 +27,13 @@ COMMANDS = {
     "send": ("send", "Send one message as soon as its campaign may."),
     "schedule": ("send", "Send one message at a given time."),
     "upload": ("upload", "Load a base: a file with many messages."),
+    "uploads": ("upload", "List the bases that were loaded, the newest last."),
     "campaigns": ("status", "List the campaigns, pause and resume them."),
     "status": ("status", "Show what waits, what was sent today, and how the providers are."),
     "spool": ("spool", "List, hold, release, cancel or resend messages that wait."),
     "repo": ("repo", "List or export what became of messages."),
     "blacklist": ("blacklist", "Say who must not be written to."),
+    "completion": ("completion", "Teach a shell to complete commands and campaigns."),
 }
 
 
@@ -49,10 +53,32 @@ class LazyGroup(click.Group):
             command = getattr(import_module(f"dialerd.cli.{COMMANDS[name][0]}"), name)
         return name, command, rest
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options before the command; wrong ones become one line, as those behind it."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise WrongUsage.of(error) from error
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line, or answer a shell that completes one: in our words of the shells, not in click's."""
+        if "_DIALERD_COMPLETE" in os.environ:
+            import_module("dialerd.cli.completion")
+        open_standard_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of what click prints itself, such as help
+            status = status_of(error)
+            if status is None:
+                raise
+            sys.exit(status)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises for an operator becomes a line on stderr and the exit status."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise WrongUsage.of(error) from error
         except (Exception, KeyboardInterrupt) as error:
             status = status_of(error)
             if status is None:

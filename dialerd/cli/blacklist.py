@@ -1,21 +1,32 @@
 """`dialerd blacklist`: who must not be written to."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dialerd import bases
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import iso, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
-from dialerd.settings import Settings
-from dialerd.store import Store
-from dialerd.store.blacklist import Entry, add, entries, remove
+
+if TYPE_CHECKING:
+    from dialerd import bases
+    from dialerd.settings import Settings
+    from dialerd.store import Store
+    from dialerd.store import blacklist as table
+    from dialerd.store.blacklist import Entry
+else:
+    bases, table = later("dialerd.bases", "dialerd.store.blacklist")
 
 __all__ = ["blacklist"]
 
@@ -27,7 +38,9 @@ PAGE = 1000
 
 def scope_options(command: F) -> F:
     """Take `--channel` and `--campaign`."""
-    command = click.option("--campaign", metavar="NAME", help="Only this campaign.  [default: all]")(command)
+    command = click.option(
+        "--campaign", metavar="NAME", shell_complete=campaign_names, help="Only this campaign.  [default: all]"
+    )(command)
     return click.option(
         "--channel",
         type=click.Choice(Channel, case_sensitive=False),
@@ -36,6 +49,7 @@ def scope_options(command: F) -> F:
 
 
 @click.group()
+@examples("dialerd blacklist add 098344484 --reason STOP", "dialerd blacklist import blacklist.csv")
 @config_option
 def blacklist() -> None:
     """Say who must not be written to.
@@ -53,10 +67,12 @@ def blacklist() -> None:
 @scope_options
 @click.option("--reason", metavar="R", help="Why, for those who look later.")
 @click.option("--expires", metavar="WHEN", help="YYYY-MM-DD (to its end), YYYY-MM-DD HH:MM:SS or an ISO 8601 instant.")
+@json_option
 @pass_frame
 async def add_entry(
-    frame: Frame, value: str, channel: Channel | None, campaign: str | None, reason: str | None, expires: str | None
-) -> None:
+    frame: Frame, value: str, channel: Channel | None, campaign: str | None, reason: str | None, expires: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Stop messages to a number or an e-mail address.
 
     One that stands there already gets the new reason and expiry. WHEN is on the campaign's clocks, or UTC for all.
@@ -64,19 +80,19 @@ async def add_entry(
     settings = frame.settings
     channel, values = bases.blacklist_values(settings, value, channel=channel, campaign=campaign)
     until = _expiry(settings, campaign, expires)
-    some = [Entry(channel=channel, value=one, campaign=campaign, reason=reason, expires=until) for one in values]
+    some = [table.Entry(channel=channel, value=one, campaign=campaign, reason=reason, expires=until) for one in values]
     async with frame.open_store() as store:
-        await store.transact(add, some, now=datetime.now(UTC))
-    for one in values:
-        click.echo(f"{one} is blacklisted for {_scope(campaign)}.")
+        await store.transact(table.add, some, now=datetime.now(UTC))
+    _tell(channel, values, campaign, "is blacklisted", as_json)
 
 
 @blacklist.command("remove")
 @examples("dialerd blacklist remove 098344484")
 @click.argument("value")
 @scope_options
+@json_option
 @pass_frame
-async def remove_entry(frame: Frame, value: str, channel: Channel | None, campaign: str | None) -> None:
+async def remove_entry(frame: Frame, value: str, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
     """Let messages to a number or an e-mail address go again.
 
     Without --campaign the entry for all campaigns is removed; those for single ones stay.
@@ -91,11 +107,18 @@ async def remove_entry(frame: Frame, value: str, channel: Channel | None, campai
         refused = error
         channel = channel or (Channel.EMAIL if "@" in value else Channel.SMS)
     async with frame.open_store() as store:
-        removed = [one for one in sorted(values) if await store.transact(remove, channel, one, campaign=campaign)]
+        removed = [one for one in sorted(values) if await store.transact(table.remove, channel, one, campaign=campaign)]
     if not removed:
         raise refused or Refused(f"{value} is not blacklisted for {_scope(campaign)}")
-    for one in removed:
-        click.echo(f"{one} is no longer blacklisted for {_scope(campaign)}.")
+    _tell(channel, removed, campaign, "is no longer blacklisted", as_json)
+
+
+def _tell(channel: Channel, values: Sequence[str], campaign: str | None, what: str, as_json: bool) -> None:
+    if as_json:
+        print_json([{"channel": channel, "value": value, "campaign": campaign} for value in values])
+    else:
+        for value in values:
+            click.echo(f"{value} {what} for {_scope(campaign)}.")
 
 
 @blacklist.command("list")
@@ -112,18 +135,30 @@ async def list_entries(frame: Frame, channel: Channel | None, campaign: str | No
     show.end()
 
 
-@blacklist.command("export")
+@blacklist.command("export", short_help="Print the entries as `import` reads them.")
 @examples("dialerd blacklist export > blacklist.csv")
 @scope_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead.")
 @pass_frame
-async def export_entries(frame: Frame, channel: Channel | None, campaign: str | None) -> None:
+async def export_entries(frame: Frame, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
     """Print the entries as `import` reads them: value;campaign;reason;expires."""
+    done = 0
     async with frame.open_store() as store:
-        async for page in _pages(store, channel, campaign):
-            click.echo("\n".join(bases.blacklist_line(frame.settings, entry) for entry in page))
+        # On a terminal the entries themselves show how far it has come.
+        with nullcontext() if sys.stdout.isatty() else progress("exporting") as show:
+            async for page in _pages(store, channel, campaign):
+                lines = (
+                    (json.dumps(_shown(entry), ensure_ascii=False) for entry in page)
+                    if as_json
+                    else bases.blacklist_lines(frame.settings, page)
+                )
+                click.echo("\n".join(lines))
+                done += len(page)
+                if show is not None:
+                    show(done)
 
 
-@blacklist.command("import")
+@blacklist.command("import", short_help="Add a file's entries.")
 @examples("dialerd blacklist import blacklist.csv")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @scope_options
@@ -135,7 +170,7 @@ async def import_entries(
     """Add a file's entries: a value or value;campaign;reason;expires a line.
 
     --campaign stands where a line names none. Bad lines are left out and shown with the reason. The same file may be
-    imported again.
+    imported again; what was added before an interruption stays.
     """
     async with frame.open_store() as store:
         with progress("reading") as show:
@@ -154,7 +189,7 @@ async def import_entries(
         if imported.rejected > len(imported.errors):
             click.echo(f"  … and {imported.rejected - len(imported.errors):,} more")
     if not imported.added:
-        raise Refused(f"{file}: nothing was added, {imported.rejected:,} lines were rejected")
+        raise Refused(f"{file}: nothing was added, {imported.rejected:,} rejected")
 
 
 async def _pages(store: Store, channel: Channel | None, campaign: str | None) -> AsyncIterator[list[Entry]]:
@@ -168,7 +203,7 @@ async def _pages(store: Store, channel: Channel | None, campaign: str | None) ->
 
 
 async def _page(store: Store, after: int) -> list[tuple[int, Entry]]:
-    return await store.read(lambda connection: list(entries(connection, after=after, most=PAGE)))
+    return await store.read(lambda connection: list(table.entries(connection, after=after, most=PAGE)))
 
 
 class _TablePages:
@@ -193,19 +228,22 @@ class _JsonPages:
 
     def page(self, some: list[Entry]) -> None:
         for entry in some:
-            shown = {
-                "channel": entry.channel,
-                "value": entry.value,
-                "campaign": entry.campaign,
-                "reason": entry.reason,
-                "created": iso(entry.created),
-                "expires": iso(entry.expires),
-            }
-            click.echo(f"{self._before}  {json.dumps(shown, ensure_ascii=False)}", nl=False)
+            click.echo(f"{self._before}  {json.dumps(_shown(entry), ensure_ascii=False)}", nl=False)
             self._before = ",\n"
 
     def end(self) -> None:
         click.echo("[]" if self._before == "[\n" else "\n]")
+
+
+def _shown(entry: Entry) -> dict[str, str | None]:
+    return {
+        "channel": entry.channel,
+        "value": entry.value,
+        "campaign": entry.campaign,
+        "reason": entry.reason,
+        "created": iso(entry.created),
+        "expires": iso(entry.expires),
+    }
 
 
 def _expiry(settings: Settings, campaign: str | None, written: str | None) -> datetime | None:

@@ -1,25 +1,33 @@
 """`dialerd demo`: a handful of messages through the real engine, in a scratch folder."""
 
+from __future__ import annotations
+
 import json
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dialerd import bases, daemon, intake, log
-from dialerd.addresses import canonical
 from dialerd.cli.frame import Frame, config_option, examples, json_option, run_async
-from dialerd.cli.output import local, print_json, print_table
+from dialerd.cli.later import later
+from dialerd.cli.output import local, print_json, print_step, print_table
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
-from dialerd.settings import FileProvider
-from dialerd.store import Store
-from dialerd.store import blacklist as blacklist_table
-from dialerd.store.repo import Filters, bounds, page
+
+if TYPE_CHECKING:
+    import tempfile
+
+    from dialerd import addresses, bases, daemon, intake, log, settings
+    from dialerd.store import Store
+    from dialerd.store import blacklist as blacklist_table
+    from dialerd.store import repo as repo_table
+else:
+    tempfile, log, settings = later("tempfile", "dialerd.log", "dialerd.settings")
+    addresses, bases, daemon, intake = later("dialerd.addresses", "dialerd.bases", "dialerd.daemon", "dialerd.intake")
+    blacklist_table, repo_table = later("dialerd.store.blacklist", "dialerd.store.repo")
 
 __all__ = ["demo"]
 
@@ -80,7 +88,7 @@ def demo(keep: Path | None, as_json: bool) -> None:
     """
     log.configure("warning")
     if keep is None:
-        with TemporaryDirectory(prefix="dialerd-demo-") as folder:
+        with tempfile.TemporaryDirectory(prefix="dialerd-demo-") as folder:
             run_async(_play(Path(folder), as_json))
     else:
         if keep.exists() and any(keep.iterdir()):
@@ -97,24 +105,21 @@ def demo(keep: Path | None, as_json: bool) -> None:
 
 
 async def _play(folder: Path, as_json: bool) -> None:
-    say: Callable[..., None] = (lambda *_: None) if as_json else _say
+    say: Callable[..., None] = (lambda *_: None) if as_json else print_step
     frame = Frame(_write_configuration(folder))
     async with frame.open_store() as store:
         await _bring_in(store, frame, folder, say)
     say("Sending what is due, as `dialerd run --once` does …")
     await daemon.run_once(frame.settings)
     async with frame.open_store() as store:
-        first, last = await store.read(bounds, Filters())
-        results = (await store.read(page, Filters(), after_seq=first - 1, up_to_seq=last, most=100)).rows
+        first, last = await store.read(repo_table.bounds, repo_table.Filters())
+        got = await store.read(repo_table.page, repo_table.Filters(), after_seq=first - 1, up_to_seq=last, most=100)
+    results = got.rows
     outbox = _outbox(frame)
     if as_json:
         print_json({"repo": results, "outbox": outbox})
     else:
         _show(frame, results, outbox)
-
-
-def _say(line: str) -> None:
-    click.secho(f"• {line}", fg="cyan")
 
 
 def _write_configuration(folder: Path) -> Path:
@@ -131,24 +136,24 @@ def _write_configuration(folder: Path) -> Path:
 
 async def _bring_in(store: Store, frame: Frame, folder: Path, say: Callable[..., None]) -> None:
     """Schedule, send, blacklist and upload, as the commands of these names do."""
-    settings = frame.settings
-    zone = settings.campaigns[SMS].zone
+    known = frame.settings
+    zone = known.campaigns[SMS].zone
     now = datetime.now(UTC)
     for when, text in ((now, "Scheduled for this very minute."), (now + timedelta(hours=1), "Scheduled for later.")):
         wall = f"{when.astimezone(zone):%Y-%m-%d %H:%M:%S}"
-        say(f"Scheduling an SMS for {wall} in {settings.campaigns[SMS].timezone} …")
-        await intake.schedule(store, settings, campaign=SMS, destination="099 123 456", data=text, when=wall, now=now)
+        say(f"Scheduling an SMS for {wall} in {known.campaigns[SMS].timezone} …")
+        await intake.schedule(store, known, campaign=SMS, destination="099 123 456", data=text, when=wall, now=now)
     say("Sending an e-mail …")
     await intake.submit(
-        store, settings, campaign=MAIL, destination="ana@example.com", data="Good to see you. Ñandú!", now=now
+        store, known, campaign=MAIL, destination="ana@example.com", data="Good to see you. Ñandú!", now=now
     )
     say(f"Blacklisting {OPTED_OUT}, who has asked for it …")
     entry = blacklist_table.Entry(
-        channel=Channel.SMS, value=canonical(OPTED_OUT, Channel.SMS, REGION), reason="asked for it"
+        channel=Channel.SMS, value=addresses.canonical(OPTED_OUT, Channel.SMS, REGION), reason="asked for it"
     )
     await store.transact(blacklist_table.add, [entry], now=now)
     say("Uploading a base of four lines …")
-    loaded = await bases.load(store, settings, folder / "base.csv", now=now)
+    loaded = await bases.load(store, known, folder / "base.csv", now=now)
     say(f"  {loaded.accepted} accepted, {loaded.rejected} rejected:")
     for bad in loaded.errors:
         say(f"  line {bad.line}: {bad.reason}")
@@ -156,7 +161,7 @@ async def _bring_in(store: Store, frame: Frame, folder: Path, say: Callable[...,
 
 def _outbox(frame: Frame) -> list[dict[str, Any]]:
     provider = frame.settings.providers["outbox"]
-    assert isinstance(provider, FileProvider)
+    assert isinstance(provider, settings.FileProvider)
     path = Path(provider.path)
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 

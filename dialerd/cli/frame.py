@@ -15,27 +15,32 @@ A command is written as
 stderr and its exit status (endings.py).
 """
 
+from __future__ import annotations
+
 import inspect
-from asyncio import Runner
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dialerd import log
+from dialerd.cli.later import later
 from dialerd.cli.options import config_dir, config_option, examples, json_option
 from dialerd.model.errors import Refused
-from dialerd.settings import Settings, load
-from dialerd.store import Store
-from dialerd.store.migrate import at_head, migrate
 
-try:
-    from uvloop import new_event_loop
-except ImportError:  # not on every platform
-    from asyncio import new_event_loop  # type: ignore[assignment]
+if TYPE_CHECKING:
+    import asyncio
+
+    from dialerd import log, settings
+    from dialerd import store as database
+    from dialerd.settings import Settings
+    from dialerd.store import Store, migrate
+else:
+    asyncio, log, settings = later("asyncio", "dialerd.log", "dialerd.settings")
+    database, migrate = later("dialerd.store", "dialerd.store.migrate")
 
 __all__ = ["Frame", "config_option", "examples", "json_option", "pass_frame", "run_async"]
 
@@ -55,19 +60,19 @@ class Frame:
 
     def load(self, node: str | None = None) -> Settings:
         """Read the configuration (again), for a node of another name if one is given."""
-        return load(self.config, node=node)
+        return settings.load(self.config, node=node)
 
     @asynccontextmanager
     async def open_store(self) -> AsyncIterator[Store]:
         """Open the database, at this version's tables, and close it after."""
-        database = self.settings.database
-        store = Store(database.url)
+        wanted = self.settings.database
+        store = database.Store(wanted.url)
         try:
             # Asked first: a command that only reads must not wait for somebody's writing.
-            if not await store.read(at_head):
-                if not database.migrate:
+            if not await store.read(migrate.at_head):
+                if not wanted.migrate:
                     raise Refused("the database does not stand at this version: run `dialerd migrate`")
-                await store.transact(migrate)
+                await store.transact(migrate.migrate)
             yield store
         finally:
             store.close()
@@ -78,6 +83,7 @@ def pass_frame(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
+        _refuse_broken_text(kwargs)
         log.configure("warning")
         result = command(Frame(config_dir(click.get_current_context())), *args, **kwargs)
         return run_async(result) if inspect.iscoroutine(result) else result
@@ -85,7 +91,23 @@ def pass_frame(command: Callable[..., Any]) -> Callable[..., Any]:
     return config_option(run)
 
 
+def _refuse_broken_text(given: dict[str, Any]) -> None:
+    """Refuse arguments that are no UTF-8; paths may be: files are called as they are."""
+    for name, value in given.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise click.UsageError(f"{name}: {os.fsencode(text)!r} is not UTF-8")
+
+
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; Ctrl-C cancels it and is raised again."""
-    with Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         return runner.run(coroutine)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -3,6 +3,8 @@
 Results go to stdout; progress goes to stderr, and only to a terminal.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from bisect import bisect_right
@@ -10,16 +12,23 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
-__all__ = ["Show", "iso", "local", "print_json", "print_table", "progress"]
+from dialerd.cli.later import later
+
+if TYPE_CHECKING:
+    import rich.progress as bars
+    from rich import cells as widths_of
+    from rich import console as consoles
+    from rich import table as tables
+    from rich import text as texts
+else:
+    bars, widths_of = later("rich.progress", "rich.cells")
+    consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
+
+__all__ = ["Show", "fitted_table", "iso", "local", "print_json", "print_step", "print_table", "progress"]
 
 #: Between two columns of a plain table.
 GAP = "  "
@@ -41,12 +50,41 @@ def print_table(
     Numbers stand at the right, None is an empty cell. On a terminal long cells are cut, but for the columns in `whole`;
     columns that do not fit beside those before them are left out, and said to be.
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    right = [any(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
     if sys.stdout.isatty():
-        _print_rich(columns, cells, right, title, whole)
+        console = consoles.Console()
+        table, missing = fitted_table(columns, rows, title=title, whole=whole, width=console.width)
+        console.print(table)
+        if missing:
+            console.print(f"(no room for {', '.join(missing)})", style="dim", highlight=False)
     else:
-        _print_plain(columns, cells, right, title)
+        _print_plain(columns, *_cells(columns, rows), title)
+
+
+def fitted_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None, whole: Collection[str] = (),
+    width: int,
+) -> tuple[tables.Table, Sequence[str]]:  # fmt: skip
+    """Return a table for a terminal so wide (see print_table), and the columns for which there is no room."""
+    cells, right = _cells(columns, rows)
+    natural = [max(map(widths_of.cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    fixed = [name in whole or at_right for name, at_right in zip(columns, right, strict=True)]
+    widths = _fitted(natural, fixed, width)
+    table = tables.Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
+    for name, column_width, at_right in zip(columns, widths, right, strict=False):
+        justify: consoles.JustifyMethod = "right" if at_right else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, width=column_width)
+    for row in cells:
+        # As Text: what a campaign is called is no markup.
+        table.add_row(*(texts.Text(cell) for cell in row[: len(widths)]))
+    return table, columns[len(widths) :]
+
+
+def print_step(line: str) -> None:
+    """Tell what is done now; in colour where a terminal wants that (NO_COLOR, TERM=dumb)."""
+    if sys.stdout.isatty():
+        consoles.Console().print(texts.Text(f"• {line}", style="cyan"), soft_wrap=True)
+    else:
+        click.echo(f"• {line}")
 
 
 class Show(Protocol):
@@ -62,8 +100,14 @@ def progress(label: str) -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield _show_nothing
         return
-    bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*bar, console=Console(stderr=True), transient=True) as shown:
+    columns = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    )
+    with bars.Progress(*columns, console=consoles.Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=None)
         yield lambda done, total=None: shown.update(task, completed=done, total=total)
 
@@ -80,6 +124,12 @@ def iso(instant: datetime | None) -> str | None:
 def local(instant: datetime | None, zone: tzinfo) -> str | None:
     """Return what a clock of the zone shows at an instant, to the second."""
     return None if instant is None else f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _cells(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[list[str]], list[bool]]:
+    """Return what stands in the cells, and which columns hold numbers."""
+    right = [any(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
+    return [[_cell(value) for value in row] for row in rows], right
 
 
 def _plain(value: Any) -> Any:
@@ -107,25 +157,6 @@ def _print_plain(columns: Sequence[str], cells: list[list[str]], right: list[boo
             for cell, width, at_right in zip(line, widths, right, strict=True)
         ]
         click.echo(GAP.join(padded).rstrip())
-
-
-def _print_rich(
-    columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str | None, whole: Collection[str]
-) -> None:
-    console = Console()
-    natural = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-    fixed = [name in whole or at_right for name, at_right in zip(columns, right, strict=True)]
-    widths = _fitted(natural, fixed, console.width)
-    table = Table(title=title, title_justify="left", box=None, padding=(0, len(GAP), 0, 0), header_style="bold")
-    for name, width, at_right in zip(columns, widths, right, strict=False):
-        justify: JustifyMethod = "right" if at_right else "left"
-        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, width=width)
-    for row in cells:
-        # As Text: what a campaign is called is no markup.
-        table.add_row(*(Text(cell) for cell in row[: len(widths)]))
-    console.print(table)
-    if len(widths) < len(columns):
-        console.print(f"(no room for {', '.join(columns[len(widths) :])})", style="dim", highlight=False)
 
 
 def _fitted(natural: list[int], fixed: list[bool], room: int) -> list[int]:

@@ -1,5 +1,7 @@
 """`dialerd repo`: what became of messages, listed or exported."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -8,17 +10,24 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import iso, local, print_json, print_table, progress
 from dialerd.model.calendar import first_instant, parse_when
 from dialerd.model.message import Status
-from dialerd.settings import Settings
-from dialerd.store import Store
-from dialerd.store.repo import COLUMNS, Filters, bounds, page, page_back
+
+if TYPE_CHECKING:
+    from dialerd.settings import Settings
+    from dialerd.store import Store
+    from dialerd.store import repo as table
+    from dialerd.store.repo import Filters
+else:
+    (table,) = later("dialerd.store.repo")
 
 __all__ = ["repo"]
 
@@ -27,13 +36,14 @@ PAGE = 1_000
 
 #: What a spreadsheet would take for a formula: a text of these beginnings that is no plain number.
 FORMULA = re.compile(r"[=+\-@\t\r]")
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 NUMBER = re.compile(r"[+-]?[0-9 ]+(?:[.,][0-9]+)?", re.ASCII)
 
 
 @click.group()
 @examples(
     "dialerd repo list --status failed",
-    "dialerd repo export --campaign 'Ventas->' --since 2026-06-01 > sent.csv",
+    "dialerd repo export --campaign 'Ventas->' --date 2026-06-01 > sent.csv",
 )
 @config_option
 def repo() -> None:
@@ -41,13 +51,16 @@ def repo() -> None:
 
 
 def filtering(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Take --campaign, --base, --status, --since and --until."""
+    """Take --campaign, --base, --status, --date, --since and --until."""
     options: list[Callable[..., Any]] = [
         click.option("--until", metavar="WHEN", help="Processed before this instant, or on this day at the latest."),
+        click.option("--date", "day", metavar="YYYY-MM-DD", help="Processed on this day."),
         click.option("--since", metavar="WHEN", help="Processed at this instant or day, or later."),
         click.option("--status", type=click.Choice([s.value for s in Status]), help="Only what ended like this."),
         click.option("--base", metavar="NAME", help="Only messages of this base."),
-        click.option("--campaign", metavar="NAME", help="Only messages of this campaign."),
+        click.option(
+            "--campaign", metavar="NAME", shell_complete=campaign_names, help="Only messages of this campaign."
+        ),
     ]
     for option in options:
         command = option(command)
@@ -69,10 +82,12 @@ async def list_(frame: Frame, limit: int, as_json: bool, **given: str | None) ->
     filters, zone = _filters(frame.settings, **given)
     results: list[dict[str, Any]] = []
     async with frame.open_store() as store:
-        first, last = await store.read(bounds, filters)
+        first, last = await store.read(table.bounds, filters)
         before: int | None = last + 1
         while before is not None and len(results) < limit:
-            got = await store.read(page_back, filters, before_seq=before, down_to_seq=first, most=limit - len(results))
+            got = await store.read(
+                table.page_back, filters, before_seq=before, down_to_seq=first, most=limit - len(results)
+            )
             results += got.rows
             before = got.next_seq
     results.reverse()
@@ -97,8 +112,9 @@ async def list_(frame: Frame, limit: int, as_json: bool, **given: str | None) ->
     "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True,
     help="CSV, or one JSON object a line.",
 )  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @pass_frame
-async def export(frame: Frame, form: str, **given: str | None) -> None:
+async def export(frame: Frame, form: str, as_json: bool, **given: str | None) -> None:
     """Write results to stdout, oldest first, as they are read.
 
     WHEN is as for `dialerd repo list`. Instants are ISO 8601 in UTC. CSV is UTF-8 with a header line; a text that a
@@ -106,12 +122,13 @@ async def export(frame: Frame, form: str, **given: str | None) -> None:
     every text as it is.
     """
     filters, _ = _filters(frame.settings, **given)
+    form = "jsonl" if as_json else form
     stdout = sys.stdout.buffer
     async with frame.open_store() as store:
         # Not among the lines of an export that goes to the same terminal.
         with nullcontext(None) if sys.stdout.isatty() else progress("exporting") as show:
             if form == "csv":
-                stdout.write(_csv([COLUMNS]))
+                stdout.write(_csv([table.COLUMNS]))
             done = 0
             async for rows in _pages(store, filters):
                 stdout.write(_as_csv(rows) if form == "csv" else _as_jsonl(rows))
@@ -122,10 +139,10 @@ async def export(frame: Frame, form: str, **given: str | None) -> None:
 
 
 async def _pages(store: Store, filters: Filters) -> AsyncIterator[list[dict[str, Any]]]:
-    first, last = await store.read(bounds, filters)
+    first, last = await store.read(table.bounds, filters)
     after: int | None = first - 1
     while after is not None:
-        got = await store.read(page, filters, after_seq=after, up_to_seq=last, most=PAGE)
+        got = await store.read(table.page, filters, after_seq=after, up_to_seq=last, most=PAGE)
         yield got.rows
         after = got.next_seq
 
@@ -137,7 +154,7 @@ def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> bytes:
-    return _csv([[_cell(row[name]) for name in COLUMNS] for row in rows])
+    return _csv([[_cell(row[name]) for name in table.COLUMNS] for row in rows])
 
 
 def _cell(value: Any) -> Any:
@@ -159,12 +176,18 @@ def _as_jsonl(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _filters(
-    settings: Settings, *, campaign: str | None, base: str | None, status: str | None, since: str | None,
-    until: str | None,
+    settings: Settings, *, campaign: str | None, base: str | None, status: str | None, day: str | None,
+    since: str | None, until: str | None,
 ) -> tuple[Filters, tzinfo]:  # fmt: skip
     """Return the filters, and the zone in which dates without an offset are read."""
     zone = settings.campaigns[campaign].zone if campaign and campaign in settings.campaigns else UTC
-    filters = Filters(
+    if day is not None:
+        if since is not None or until is not None:
+            raise click.UsageError("--date is a whole day: leave it or --since and --until out")
+        if not DAY.fullmatch(day):
+            raise click.BadParameter(f"expected YYYY-MM-DD, not {day!r}", param_hint="--date")
+        since = until = day
+    filters = table.Filters(
         campaign=campaign,
         base=base,
         status=Status(status) if status else None,

@@ -1,14 +1,21 @@
 """`dialerd run`: the daemon, or one batch."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dialerd import daemon, log
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import print_json, progress
-from dialerd.daemon import Summary
 from dialerd.model.errors import Unavailable
+
+if TYPE_CHECKING:
+    from dialerd import daemon, log
+    from dialerd.daemon import Summary
+else:
+    daemon, log = later("dialerd.daemon", "dialerd.log")
 
 __all__ = ["run"]
 

@@ -1,13 +1,22 @@
 """`dialerd send` and `dialerd schedule`: one message from the command line."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from dialerd import intake
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import print_json
 from dialerd.model.message import BULK, URGENT
+
+if TYPE_CHECKING:
+    from dialerd import intake
+else:
+    (intake,) = later("dialerd.intake")
 
 __all__ = ["schedule", "send"]
 
@@ -16,7 +25,7 @@ source_option = click.option("--source", metavar="S", help="Caller id or port in
 
 @click.command()
 @examples("dialerd send 'Ventas->' 099123456 'Your order is ready.'")
-@click.argument("campaign")
+@click.argument("campaign", shell_complete=campaign_names)
 @click.argument("destination")
 @click.argument("text")
 @click.option(
@@ -52,7 +61,7 @@ async def send(
     "dialerd schedule 'Ventas->' 099123456 'See you!' --at '2026-12-01 09:30:00'",
     "dialerd schedule 'Ventas->' 099123456 'See you!' --at 2026-12-01T12:30:00Z",
 )
-@click.argument("campaign")
+@click.argument("campaign", shell_complete=campaign_names)
 @click.argument("destination")
 @click.argument("text")
 @click.option("--at", "when", required=True, metavar="WHEN", help="When: see above.")

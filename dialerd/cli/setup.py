@@ -1,24 +1,33 @@
 """`dialerd init`, `check` and `migrate`: from nothing to a configuration and a database that are right."""
 
-import asyncio
+from __future__ import annotations
+
 from datetime import UTC, datetime
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import dialerd
-from dialerd import drivers
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import local, print_json, print_table
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.rules import campaign_opens_at, state_of
-from dialerd.settings import Provider, Settings
-from dialerd.store import Store
-from dialerd.store.migrate import migrate as bring_to_head
-from dialerd.store.pause import paused
+
+if TYPE_CHECKING:
+    import asyncio
+    from importlib import resources
+    from importlib.resources.abc import Traversable
+
+    from dialerd import drivers
+    from dialerd import store as database
+    from dialerd.settings import Provider, Settings
+    from dialerd.store import migrate as migrations
+    from dialerd.store import pause as pauses
+else:
+    asyncio, resources, drivers = later("asyncio", "importlib.resources", "dialerd.drivers")
+    database, migrations, pauses = later("dialerd.store", "dialerd.store.migrate", "dialerd.store.pause")
 
 __all__ = ["check", "init", "migrate"]
 
@@ -29,8 +38,9 @@ PROBE_S = 60
 @click.command()
 @examples("dialerd init config")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@json_option
 @config_option
-def init(folder: Path) -> None:
+def init(folder: Path, as_json: bool) -> None:
     """Write a commented configuration to start from.
 
     It runs as it is: messages go to a file instead of a provider. Nothing is overwritten: if one of the files is there
@@ -46,7 +56,11 @@ def init(folder: Path) -> None:
         # Exclusive: what somebody else has made since is not overwritten either.
         with path.open("xb") as target:
             target.write(file.read_bytes())
-        click.echo(path)
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        print_json({"written": [str(folder / name) for name in files]})
+        return
     click.echo(f"Have a look at them, then: dialerd check --config {folder}")
 
 
@@ -87,7 +101,7 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
     if not offline:
         try:
             async with frame.open_store() as store:
-                stopped = set(await store.read(paused))
+                stopped = set(await store.read(pauses.paused))
         except Unavailable as error:
             away["database"] = str(error)
         told = await asyncio.gather(*(_probe(provider, settings) for provider in settings.providers.values()))
@@ -161,15 +175,17 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
 
 @click.command()
 @examples("dialerd migrate --config /etc/dialerd")
+@json_option
 @pass_frame
-async def migrate(frame: Frame) -> None:
+async def migrate(frame: Frame, as_json: bool) -> None:
     """Bring the database to this version.
 
     Other commands do it by themselves unless `migrate = false` stands in [database]. Two at once are safe.
     """
-    store = Store(frame.settings.database.url)
+    store = database.Store(frame.settings.database.url)
     try:
-        was_behind = await store.transact(bring_to_head)
+        was_behind = await store.transact(migrations.migrate)
     finally:
         store.close()
-    click.echo("The database is at this version now." if was_behind else "The database was at this version already.")
+    said = "The database is at this version now." if was_behind else "The database was at this version already."
+    print_json({"changed": was_behind}) if as_json else click.echo(said)

@@ -1,35 +1,30 @@
 """`dialerd spool`: an operator's hand on messages that wait."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import Show, local, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
-from dialerd.store import Store
-from dialerd.store.operate import (
-    CANCEL,
-    HOLD,
-    RELEASE,
-    RESEND,
-    SETTLE_FAILED,
-    SETTLE_SENT,
-    Selection,
-    Verb,
-    act,
-    cancel_scheduled,
-    find,
-    set_priority,
-    waiting,
-    whereabouts,
-)
-from dialerd.store.spool import newest_seq
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dialerd.store import Store, operate
+    from dialerd.store import spool as table
+    from dialerd.store.operate import Selection, Verb
+else:
+    asyncio, operate, table = later("asyncio", "dialerd.store.operate", "dialerd.store.spool")
 
 __all__ = ["spool"]
 
@@ -73,23 +68,31 @@ def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
         state: str | None,
         **kwargs: Any,
     ) -> Any:
-        chosen = Selection(ids=ids, base=base, campaign=campaign, state=State(state) if state else None)
-        try:
-            chosen = chosen.checked()
-        except Refused as error:
-            raise click.UsageError(str(error)) from error
-        return command(*args, selection=chosen, **kwargs)
+        if not ids and (base, campaign, state) == (None, None, None):
+            raise click.UsageError("say which messages: ids, --base, --campaign or --state")
+        return command(*args, selection=_selection(ids, base, campaign, state), **kwargs)
 
     run.__doc__, run.__name__ = command.__doc__, command.__name__
     options: Callable[..., Any] = narrowing(json_option(pass_frame(run)))
     return click.argument("ids", metavar="[ID]...", nargs=-1)(options)
 
 
+def _selection(ids: tuple[str, ...], base: str | None, campaign: str | None, state: str | None) -> Selection:
+    """Return which messages are meant; none of these: all of them."""
+    chosen = operate.Selection(ids=ids, base=base, campaign=campaign, state=State(state) if state else None)
+    try:
+        return chosen.checked() if ids else chosen
+    except Refused as error:
+        raise click.UsageError(str(error)) from error
+
+
 def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Take --base, --campaign and --state."""
     for option in (
         click.option("--state", type=STATES, help="Only messages in this state."),
-        click.option("--campaign", metavar="NAME", help="Only messages of this campaign."),
+        click.option(
+            "--campaign", metavar="NAME", shell_complete=campaign_names, help="Only messages of this campaign."
+        ),
         click.option("--base", metavar="NAME", help="Only messages of this base."),
     ):
         command = option(command)
@@ -98,22 +101,24 @@ def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @spool.command("list")
 @examples("dialerd spool list --campaign 'Ventas->' --state held --limit 10")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
 @narrowing
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
 @json_option
 @pass_frame
 async def list_(
-    frame: Frame, base: str | None, campaign: str | None, state: str | None, limit: int, as_json: bool
-) -> None:
+    frame: Frame, ids: tuple[str, ...], base: str | None, campaign: str | None, state: str | None, limit: int,
+    as_json: bool,
+) -> None:  # fmt: skip
     """List messages that wait, oldest first. Times are the campaign's."""
-    selection = Selection(base=base, campaign=campaign, state=State(state) if state else None)
+    selection = _selection(ids, base, campaign, state)
     messages: list[dict[str, Any]] = []
     async with frame.open_store() as store:
-        newest = await store.read(newest_seq)
+        newest = await store.read(table.newest_seq)
         after: int | None = 0
         while after is not None and len(messages) < limit:
             page, after = await store.read(
-                waiting, selection, after_seq=after, up_to_seq=newest, most=limit - len(messages)
+                operate.waiting, selection, after_seq=after, up_to_seq=newest, most=limit - len(messages)
             )
             messages += page
     if as_json:
@@ -145,7 +150,7 @@ async def list_(
 @selecting
 async def hold(frame: Frame, selection: Selection, as_json: bool) -> None:
     """Keep messages from being sent, until they are released."""
-    await _operate(frame, HOLD, selection, "held", as_json)
+    await _operate(frame, operate.HOLD, selection, "held", as_json)
 
 
 @spool.command()
@@ -153,10 +158,10 @@ async def hold(frame: Frame, selection: Selection, as_json: bool) -> None:
 @selecting
 async def release(frame: Frame, selection: Selection, as_json: bool) -> None:
     """Let held messages go; what is due later waits for its time."""
-    await _operate(frame, RELEASE, selection, "released", as_json)
+    await _operate(frame, operate.RELEASE, selection, "released", as_json)
 
 
-@spool.command()
+@spool.command(short_help="End messages without sending them.")
 @examples("dialerd spool cancel --campaign 'Ventas->' --state deferred")
 @selecting
 async def cancel(frame: Frame, selection: Selection, as_json: bool) -> None:
@@ -164,15 +169,15 @@ async def cancel(frame: Frame, selection: Selection, as_json: bool) -> None:
 
     By id or campaign, those still waiting in sms_scheduler for their time are cancelled too.
     """
-    await _operate(frame, CANCEL, selection, "cancelled", as_json)
+    await _operate(frame, operate.CANCEL, selection, "cancelled", as_json)
 
 
-@spool.command()
+@spool.command(short_help="Send messages again that are in doubt.")
 @examples("dialerd spool resend --campaign 'Ventas->'")
 @selecting
 async def resend(frame: Frame, selection: Selection, as_json: bool) -> None:
     """Send messages again that are in doubt: those that did go, go twice."""
-    await _operate(frame, RESEND, selection, "queued again", as_json)
+    await _operate(frame, operate.RESEND, selection, "queued again", as_json)
 
 
 @spool.command()
@@ -184,7 +189,7 @@ async def settle(frame: Frame, selection: Selection, sent: bool, failed: bool, a
     """Say what became of messages in doubt: they go to sms_repo."""
     if sent == failed:
         raise click.UsageError("say what became of them: --sent or --failed")
-    verb, word = (SETTLE_SENT, "sent") if sent else (SETTLE_FAILED, "failed")
+    verb, word = (operate.SETTLE_SENT, "sent") if sent else (operate.SETTLE_FAILED, "failed")
     await _operate(frame, verb, selection, f"settled as {word}", as_json)
 
 
@@ -194,14 +199,19 @@ async def settle(frame: Frame, selection: Selection, sent: bool, failed: bool, a
 @selecting
 async def priority(frame: Frame, selection: Selection, priority: int, as_json: bool) -> None:
     """Give messages another priority: 1 goes first, 9999 last."""
-    await _operate(frame, set_priority(priority), selection, f"given priority {priority}", as_json)
+    await _operate(frame, operate.set_priority(priority), selection, f"given priority {priority}", as_json)
 
 
 async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: str, as_json: bool) -> None:
     async with frame.open_store() as store:
         unfit = await _unfit(store, verb, selection.ids)
-        with progress(participle) as show:
-            done = await _carry_out(store, verb, selection, show)
+        done = Done()
+        try:
+            with progress(participle) as show:
+                await _carry_out(store, verb, selection, done, show)
+        except asyncio.CancelledError:
+            click.echo(f"dialerd: interrupted; at least {done.touched:,} {participle} until then", err=True)
+            raise
     if as_json:
         print_json({"touched": done.touched, "left_alone": dict(done.left)})
     elif done.touched or not selection.ids:
@@ -216,24 +226,27 @@ async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: s
 
 async def _unfit(store: Store, verb: Verb, ids: tuple[str, ...]) -> list[str]:
     """Return a line for each id that the verb can do nothing to."""
-    fit = {f"is in sms_spool as {state}" for state in verb.of} | ({"is in sms_scheduler"} if verb is CANCEL else set())
-    places = await store.read(whereabouts, ids) if ids else {}
+    fit = {f"is in sms_spool as {state}" for state in verb.of} | (
+        {"is in sms_scheduler"} if verb is operate.CANCEL else set()
+    )
+    places = await store.read(operate.whereabouts, ids) if ids else {}
     return [f"{id_} {place}" for id_, place in places.items() if place not in fit]
 
 
-async def _carry_out(store: Store, verb: Verb, selection: Selection, show: Show) -> Done:
-    """Work through a selection in small transactions."""
-    done = Done()
+async def _carry_out(store: Store, verb: Verb, selection: Selection, done: Done, show: Show) -> None:
+    """Work through a selection in small transactions, and keep count in `done`."""
     # First: what is promoted in the meantime is then found in the spool.
-    while verb is CANCEL and (moved := await store.transact(cancel_scheduled, selection, now=datetime.now(UTC))):
+    while verb is operate.CANCEL and (
+        moved := await store.transact(operate.cancel_scheduled, selection, now=datetime.now(UTC))
+    ):
         done.touched += moved
         show(done.touched)
-    newest = await store.read(newest_seq)
+    newest = await store.read(table.newest_seq)
     after: int | None = 0
     while after is not None:
-        found = await store.read(find, selection, verb, after_seq=after, up_to_seq=newest)
+        found = await store.read(operate.find, selection, verb, after_seq=after, up_to_seq=newest)
         if found.seqs:
-            touched = await store.transact(act, selection, verb, found.seqs, now=datetime.now(UTC))
+            touched = await store.transact(operate.act, selection, verb, found.seqs, now=datetime.now(UTC))
             done.touched += touched
             # What has left its state between the two transactions was claimed, as good as always.
             done.left[State.SENDING] += len(found.seqs) - touched
@@ -241,4 +254,3 @@ async def _carry_out(store: Store, verb: Verb, selection: Selection, show: Show)
         after = found.last_seq
         show(done.touched)
     done.left = +done.left
-    return done

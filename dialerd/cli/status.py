@@ -1,25 +1,34 @@
 """`dialerd status` and `dialerd campaigns`: how things are, and an operator's pauses."""
 
-import asyncio
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dialerd.cli import watch as watching
+from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
+from dialerd.cli.later import later
 from dialerd.cli.output import local, print_json, print_table
-from dialerd.model.campaign import Campaign
-from dialerd.model.errors import DatabaseGone, Refused
+from dialerd.model.errors import DatabaseGone, UnknownCampaign
 from dialerd.model.rules import campaign_opens_at, state_of
-from dialerd.settings import Settings
-from dialerd.store.pause import pause_campaign, paused, resume_campaign
-from dialerd.store.status import NodeStatus, Report, report
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dialerd.model.campaign import Campaign
+    from dialerd.settings import Settings
+    from dialerd.store import pause as pauses
+    from dialerd.store import status as counts
+    from dialerd.store.status import NodeStatus, Report
+else:
+    asyncio, counts, pauses = later("asyncio", "dialerd.store.status", "dialerd.store.pause")
 
 __all__ = ["campaigns", "status"]
-
-WATCH_S = 2.0
 
 WAITING = ("scheduled", "queued", "deferred", "sending", "held", "in_doubt")
 DONE = ("sent", "failed", "expired", "blocked", "cancelled")
@@ -27,7 +36,7 @@ DONE = ("sent", "failed", "expired", "blocked", "cancelled")
 
 @click.command()
 @examples("dialerd status --watch")
-@click.option("--watch", is_flag=True, help=f"Show it anew every {WATCH_S:g} seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help=f"Show it anew every {watching.WATCH_S:g} seconds, until Ctrl-C.")
 @json_option
 @pass_frame
 async def status(frame: Frame, watch: bool, as_json: bool) -> None:
@@ -38,23 +47,29 @@ async def status(frame: Frame, watch: bool, as_json: bool) -> None:
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people: leave --json or --watch out")
+    settings = frame.settings
     async with frame.open_store() as store:
-        while True:
-            try:
-                shown = await store.read(
-                    report, frame.settings.campaigns, list(frame.settings.providers), now=datetime.now(UTC)
-                )
-            except DatabaseGone as error:
-                if not watch:
-                    raise
-                click.echo(f"dialerd: {error}", err=True)
-            else:
-                if watch:
-                    click.clear()
-                print_json(asdict(shown)) if as_json else _print(shown, frame.settings)
-            if not watch:
-                return
-            await asyncio.sleep(WATCH_S)
+
+        async def ask() -> Report:
+            return await store.read(counts.report, settings.campaigns, list(settings.providers), now=datetime.now(UTC))
+
+        if not watch:
+            shown = await ask()
+            print_json(asdict(shown)) if as_json else _print(shown, settings)
+        elif watching.can_watch():
+            await watching.watch(ask)
+        else:
+            await _print_again(ask, settings)
+
+
+async def _print_again(ask: Callable[[], Awaitable[Report]], settings: Settings) -> None:
+    """Print everything again and again, one below the other, for a pipe or a file."""
+    while True:
+        try:
+            _print(await ask(), settings)
+        except DatabaseGone as error:
+            click.echo(f"dialerd: {error}", err=True)
+        await asyncio.sleep(watching.WATCH_S)
 
 
 def _print(shown: Report, settings: Settings) -> None:
@@ -116,7 +131,7 @@ def campaigns(context: click.Context, as_json: bool) -> None:
 @pass_frame
 async def _list(frame: Frame, as_json: bool) -> None:
     async with frame.open_store() as store:
-        reasons = await store.read(paused)
+        reasons = await store.read(pauses.paused)
     now = datetime.now(UTC)
     listed = {name: _shown(campaign, reasons, now) for name, campaign in sorted(frame.settings.campaigns.items())}
     if as_json:
@@ -152,34 +167,38 @@ def _shown(campaign: Campaign, reasons: Mapping[str, str | None], now: datetime)
 
 @campaigns.command()
 @examples("dialerd campaigns pause 'Ventas->' --reason 'wrong price in the text'")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
 @click.option("--reason", metavar="R", help="Why, for those who look at `dialerd campaigns` later.")
+@json_option
 @pass_frame
-async def pause(frame: Frame, name: str, reason: str | None) -> None:
+async def pause(frame: Frame, name: str, reason: str | None, as_json: bool) -> None:
     """Stop a campaign on all nodes, until it is resumed.
 
     Once this command has ended nothing more of it is claimed; at most what was to start within 200 ms still goes.
     """
     _require_known(name, frame.settings.campaigns)
     async with frame.open_store() as store:
-        is_new = await store.transact(pause_campaign, name, reason=reason, now=datetime.now(UTC))
-    click.echo(f"{name} is paused." if is_new else f"{name} was paused already.")
+        is_new = await store.transact(pauses.pause_campaign, name, reason=reason, now=datetime.now(UTC))
+    said = f"{name} is paused." if is_new else f"{name} was paused already."
+    print_json({"campaign": name, "paused": True, "changed": is_new}) if as_json else click.echo(said)
 
 
 @campaigns.command()
 @examples("dialerd campaigns resume 'Ventas->'")
-@click.argument("name")
+@click.argument("name", shell_complete=campaign_names)
+@json_option
 @pass_frame
-async def resume(frame: Frame, name: str) -> None:
+async def resume(frame: Frame, name: str, as_json: bool) -> None:
     """Let a paused campaign go on."""
     async with frame.open_store() as store:
-        was_paused = await store.transact(resume_campaign, name)
+        was_paused = await store.transact(pauses.resume_campaign, name)
     if not was_paused:
         # One whose file is gone may still be resumed, so that its name is free of the pause when it comes back.
         _require_known(name, frame.settings.campaigns)
-    click.echo(f"{name} goes on." if was_paused else f"{name} was not paused.")
+    said = f"{name} goes on." if was_paused else f"{name} was not paused."
+    print_json({"campaign": name, "paused": False, "changed": was_paused}) if as_json else click.echo(said)
 
 
 def _require_known(name: str, known: Mapping[str, Campaign]) -> None:
     if name not in known:
-        raise Refused(f"there is no campaign {name!r}; known: {', '.join(sorted(known)) or 'none'}")
+        raise UnknownCampaign(name, known)

@@ -1,6 +1,21 @@
 """The errors that leave a function of dialerd; expected results of an attempt are outcomes instead."""
 
-__all__ = ["BadAddress", "BadText", "ConfigError", "DatabaseGone", "DialerdError", "Refused", "Unavailable"]
+from collections.abc import Collection
+from difflib import get_close_matches
+
+__all__ = [
+    "BadAddress",
+    "BadText",
+    "ConfigError",
+    "DatabaseGone",
+    "DialerdError",
+    "Refused",
+    "Unavailable",
+    "UnknownCampaign",
+]
+
+#: So many campaigns are named where none is like the one that was asked for.
+NAMED = 10
 
 
 class DialerdError(Exception):
@@ -27,6 +42,16 @@ class BadText(Refused):
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class UnknownCampaign(Refused):
+    """No file is about a campaign of this name: the text says which is nearest, or which there are."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        close = get_close_matches(name, known, n=1)
+        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+        names = f"known: {', '.join(sorted(known)[:NAMED]) or 'none'}{more}"
+        super().__init__(f"unknown campaign {name!r}; " + (f"did you mean {close[0]}?" if close else names))
 
 
 class ConfigError(DialerdError):

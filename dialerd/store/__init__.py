@@ -42,6 +42,12 @@ SQLITE_TROUBLE = {
     sqlite3.SQLITE_NOTADB,
 }
 
+#: What to do about it, where that is known.
+SQLITE_HINTS = {
+    sqlite3.SQLITE_READONLY: "; its file and the folder around it must be writable, even to read",
+    sqlite3.SQLITE_CANTOPEN: "; its folder must be there and be writable",
+}
+
 
 class Store:
     """The database, for asyncio code: `await store.transact(function, …)` runs function(connection, …).
@@ -127,7 +133,8 @@ def translated_errors() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) in RUN_AGAIN:
             raise _RunAgain(reason) from error
         if _is_trouble(error):
-            raise DatabaseGone(f"the database does not answer: {reason}") from error
+            hint = SQLITE_HINTS.get(_sqlite_code(error.orig), "")
+            raise DatabaseGone(f"the database does not answer: {reason}{hint}") from error
         # What PostgreSQL says below its first line quotes the row: numbers and texts of people.
         error.args = (f"({type(error.orig).__name__}) {reason}",)
         if error.orig is not None:
@@ -140,9 +147,13 @@ def _is_trouble(error: exc.DBAPIError) -> bool:
         return True
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
-        # The low byte is the primary result code, https://sqlite.org/rescode.html
-        return (getattr(cause, "sqlite_errorcode", 0) or 0) & 0xFF in SQLITE_TROUBLE
+        return _sqlite_code(cause) in SQLITE_TROUBLE
     state: str | None = getattr(cause, "sqlstate", None)
     if state is None:
         return isinstance(error, (exc.OperationalError, exc.InterfaceError))
     return state.startswith(SERVER_TROUBLE) or state in SERVER_TROUBLE_CODES
+
+
+def _sqlite_code(cause: BaseException | None) -> int:
+    """Return SQLite's primary result code, the low byte (https://sqlite.org/rescode.html); 0 for other errors."""
+    return (getattr(cause, "sqlite_errorcode", 0) or 0) & 0xFF

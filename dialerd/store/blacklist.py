@@ -8,10 +8,13 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
 from dialerd.model.message import Channel
-from dialerd.store.arrays import any_of, bind_list
-from dialerd.store.columns import Instant
+from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
+from dialerd.store.columns import Instant, instant_text
 
 __all__ = ["Entry", "add", "blocked", "entries", "remove"]
+
+#: What an entry brings, for PostgreSQL's arrays.
+TYPES = {"channel": "text", "value": "text", "campaign": "text", "reason": "text", "expires": "timestamptz"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,26 +63,25 @@ def blocked(
 
 
 def add(connection: Connection, some: Sequence[Entry], *, now: datetime) -> None:
-    """Add entries; one that stands there already gets the new reason and expiry."""
+    """Add entries in one statement; one that stands there already, or comes twice, gets the later reason and expiry."""
+    on_postgresql = connection.dialect.name == "postgresql"
+    rows = {
+        (entry.channel, entry.value, entry.campaign): (
+            str(entry.channel), entry.value, entry.campaign, entry.reason,
+            entry.expires if on_postgresql or entry.expires is None else instant_text(entry.expires),
+        )
+        for entry in some
+    }  # fmt: skip
+    if not rows:
+        return
     statement = text(
-        "INSERT INTO blacklist (channel, value, campaign, reason, created, expires)"
-        " VALUES (:channel, :value, :campaign, :reason, :now, :expires)"
+        f"INSERT INTO blacklist ({', '.join(TYPES)}, created)"
+        f" SELECT {', '.join(TYPES)}, :now FROM {rows_of(connection, 'o', **TYPES)} WHERE true"
         " ON CONFLICT (channel, value, coalesce(campaign, ''))"
         " DO UPDATE SET reason = excluded.reason, expires = excluded.expires"
-    ).bindparams(bindparam("now", type_=Instant), bindparam("expires", type_=Instant))
-    rows = [
-        {
-            "channel": entry.channel,
-            "value": entry.value,
-            "campaign": entry.campaign,
-            "reason": entry.reason,
-            "expires": entry.expires,
-            "now": now,
-        }
-        for entry in some
-    ]
-    if rows:
-        connection.execute(statement, rows)
+    )
+    bound = bind_rows(connection, "o", tuple(TYPES), list(rows.values()))
+    connection.execute(statement.bindparams(bindparam("now", type_=Instant)), bound | {"now": now})
 
 
 def remove(connection: Connection, channel: Channel, value: str, *, campaign: str | None) -> bool:

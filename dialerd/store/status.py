@@ -1,6 +1,6 @@
 """The numbers of `dialerd status`: what waits, what was done since midnight, how providers and nodes are."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Any
@@ -12,10 +12,11 @@ from dialerd.model.calendar import first_instant
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import State, Status
 from dialerd.model.rules import CampaignState, campaign_opens_at, state_of
+from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import JSON_DETAILS, Instant
 from dialerd.store.pause import paused
 
-__all__ = ["CampaignStatus", "NodeStatus", "ProviderStatus", "Report", "report"]
+__all__ = ["CampaignStatus", "NodeStatus", "ProviderStatus", "Report", "base_counts", "report"]
 
 #: Counted by one statement, so by one snapshot. Each part reads one partial index; queued ones stand in two.
 WAITING = text(
@@ -107,6 +108,26 @@ def report(
         nodes=nodes,
         promoted_until=_promoted_until(connection),
     )
+
+
+def base_counts(connection: Connection, bases: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return how many messages of each base are in each state or status; `moving` ones stand before the spool yet.
+
+    One statement, so one snapshot: a message on its way is counted once. It reads the spool and the repo whole.
+    """
+    named = any_of(connection, "base", "bases", "text")
+    statement = text(
+        "SELECT u.base AS base, 'moving' AS state, count(*) FROM upload_line l JOIN upload u ON u.id = l.upload"
+        f" WHERE u.state = 'loaded' AND NOT u.moved AND {named} GROUP BY u.base"
+        f" UNION ALL SELECT base, state, count(*) FROM sms_spool WHERE {named} GROUP BY base, state"
+        f" UNION ALL SELECT base, status, count(*) FROM sms_repo WHERE {named} GROUP BY base, status"
+    )
+    order = ["moving", *State, *Status]
+    counts: dict[str, dict[str, int]] = {base: {} for base in bases}
+    found = connection.execute(statement, {"bases": bind_list(connection, bases)}).all()
+    for base, state, n in sorted(found, key=lambda row: order.index(row[1])):
+        counts[base][state] = n
+    return counts
 
 
 def _waiting(connection: Connection) -> dict[str, dict[str, int]]:

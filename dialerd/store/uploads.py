@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
-from dialerd.store.arrays import bind_rows, rows_of
+from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
 from dialerd.store.columns import Instant, MessageId
 
 __all__ = [
@@ -30,9 +30,12 @@ __all__ = [
     "fail",
     "finish",
     "has_abandoned",
+    "same_upload",
     "sql_of",
     "stage",
+    "upload_counts",
     "upload_of",
+    "uploads",
 ]
 
 
@@ -104,7 +107,7 @@ def begin(
     now: datetime,
 ) -> Upload | None:  # fmt: skip
     """Begin an upload, unless the same file was loaded into the same base after `since`: return that one then."""
-    if since is not None and (earlier := _same(connection, digest, base, since)):
+    if since is not None and (earlier := same_upload(connection, digest, base, since)):
         return earlier
     connection.execute(
         sql_of(
@@ -194,7 +197,7 @@ def finish(connection: Connection, upload: str, *, since: datetime | None, now: 
     row = _row(connection, upload, ", digest")
     if row.state != "loading":
         raise Refused(_given_up(upload))
-    earlier = _same(connection, row.digest, row.base, since) if since is not None else None
+    earlier = same_upload(connection, row.digest, row.base, since) if since is not None else None
     if earlier or not row.accepted:
         fail(connection, upload, now=now)
         return earlier or upload_of(connection, upload)
@@ -269,7 +272,7 @@ def _given_up(upload: str) -> str:
     return f"upload {upload} was given up: nothing was heard of it for too long; load the file again"
 
 
-def _same(connection: Connection, digest: str, base: str, since: datetime) -> Upload | None:
+def same_upload(connection: Connection, digest: str, base: str, since: datetime) -> Upload | None:
     """Return the last upload of the same file into the same base that was loaded after `since`."""
     row = connection.execute(
         text(
@@ -281,6 +284,26 @@ def _same(connection: Connection, digest: str, base: str, since: datetime) -> Up
         {"digest": digest, "base": base, "since": since},
     ).one_or_none()
     return None if row is None else _upload(row)
+
+
+def uploads(connection: Connection, *, bases: Sequence[str] = (), state: str | None = None, most: int) -> list[Upload]:
+    """Return the latest uploads, into these bases and in this state if any is given, the newest last."""
+    conditions = [any_of(connection, "base", "bases", "text")] if bases else []
+    conditions += ["state = :state"] if state else []
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    found = connection.execute(
+        text(f"SELECT {SHOWN} FROM upload{where} ORDER BY created DESC, id DESC LIMIT :most").columns(**TYPES),
+        {"bases": bind_list(connection, bases), "state": state, "most": most},
+    ).all()
+    return [_upload(row) for row in reversed(found)]
+
+
+def upload_counts(connection: Connection) -> dict[str, int]:
+    """Return how many uploads are in each state."""
+    found = connection.execute(text("SELECT state, count(*) FROM upload GROUP BY state"))
+    counts = dict.fromkeys(("loading", "loaded", "failed"), 0)
+    counts.update((state, count) for state, count in found)
+    return counts
 
 
 def _row(connection: Connection, upload: str, more: str = "") -> Row[Any]:

@@ -6,12 +6,14 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import sys
 import termios
+import threading
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 from click.testing import CliRunner, Result
 
 from dialerd.cli import main
@@ -72,25 +74,40 @@ def refused(*args: object, config: Path | None = None, status: int = 1) -> str:
     return result.stderr.removeprefix("dialerd: ").rstrip()
 
 
-def on_terminal(*args: object, columns: int = 80) -> list[str]:
-    """Run a command on a terminal so wide, and return the lines it shows, without colours."""
+def on_terminal(
+    *args: object, columns: int = 80, stream: Literal["stdout", "stderr"] = "stdout", colours: bool = False
+) -> list[str]:
+    """Run a command in this process with a stream on a terminal so wide, and return the lines it shows.
+
+    Without `colours`, whatever else a terminal does but showing characters is left out.
+    """
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color"}
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-        environment.pop(name, None)
-    with subprocess.Popen(
-        [*PROGRAM, *map(str, args)], stdin=child, stdout=child, stderr=subprocess.PIPE, env=environment
-    ) as process:
-        os.close(child)
-        shown = b""
-        try:
-            while chunk := os.read(parent, 65536):
-                shown += chunk
-        except OSError:  # Linux says EIO at a terminal's end
-            pass
-        os.close(parent)
-        assert process.stderr is not None
-        assert b"" == process.stderr.read()
-    assert 0 == process.returncode
-    return ANSI.sub("", shown.decode()).replace("\r\n", "\n").splitlines()
+    shown = bytearray()
+    reader = threading.Thread(target=_read_all, args=(parent, shown))
+    reader.start()
+    # Rich asks this process's own terminal for its width, where there is one.
+    environment = {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+    with (
+        os.fdopen(child, "w", encoding="utf-8") as terminal,
+        redirect_stdout(terminal) if stream == "stdout" else redirect_stderr(terminal),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in ("LINES", "NO_COLOR", "FORCE_COLOR"):
+            patch.delenv(name, raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        main([*map(str, args)], prog_name="dialerd", standalone_mode=False)
+        terminal.flush()
+    reader.join(60)
+    os.close(parent)
+    text = shown.decode() if colours else ANSI.sub("", shown.decode())
+    return text.replace("\r\n", "\n").splitlines()
+
+
+def _read_all(parent: int, shown: bytearray) -> None:
+    try:
+        while chunk := os.read(parent, 65536):
+            shown += chunk
+    except OSError:  # Linux says EIO at a terminal's end
+        pass

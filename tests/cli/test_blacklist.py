@@ -1,5 +1,6 @@
 """`dialerd blacklist`: entries in canonical form, and files of them in and out."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_number_for_all_campaigns_is_canonical(config: Path) -> None:
 
     assert result.stdout == "59898344484 is blacklisted for all campaigns.\n"
     assert [("sms", "59898344484", None, "STOP", "2030-01-01T00:00:00Z")] == listed(config)
+
+
+def test_programs_read_what_was_done(config: Path) -> None:
+    """add, remove and export print JSON for those who ask for it: export an object a line."""
+    entry = {"channel": "sms", "value": "59898344484", "campaign": None}
+    assert [entry] == documented("blacklist", "add", "098344484", "--reason", "ñ", config=config)
+
+    (line,) = call("blacklist", "export", "--json", config=config).stdout.splitlines()
+
+    assert entry | {"reason": "ñ", "expires": None} == {
+        name: json.loads(line)[name] for name in (*entry, "reason", "expires")
+    }
+    assert [entry] == documented("blacklist", "remove", "+59898344484", config=config)
 
 
 def test_added_number_is_refused_at_the_door(config: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -90,11 +91,39 @@ def test_a_missing_configuration_is_a_wrong_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [("nonsense",), ("status", "--nonsense"), ("send", "a"), ("send", "a", "b", "c", "--priority", "0"), ("spool",)],
+    [
+        ("nonsense",),
+        ("--nonsense",),
+        ("send", "a", "b", "-5%"),
+        ("status", "--nonsense"),
+        ("send", "a"),
+        ("send", "a", "b", "c", "--priority", "0"),
+        ("spool",),
+    ],
 )
 def test_wrong_usage_ends_with_2(args: tuple[str, ...]) -> None:
-    """A command that does not exist, or is called in another way than it is meant, ends with 2."""
-    assert 2 == call(*args).exit_code
+    """A command that does not exist, or is called wrongly, ends with 2 and says where to look."""
+    result = call(*args)
+
+    assert 2 == result.exit_code
+    assert ("put `--` before it" in result.stderr) == ("-5%" in args)
+    if args != ("spool",):  # a group alone shows its help
+        assert re.fullmatch(r"dialerd: [^\n]*\(see `dialerd( \w+)? --help`\)\n", result.stderr)
+
+
+def test_arguments_that_are_no_text_are_refused(tmp_path: Path, sqlite_url: str) -> None:
+    """Bytes that are no UTF-8 never reach the database; a file may be called like that."""
+    config = configure(tmp_path, url=sqlite_url)
+    broken = os.fsdecode(b"a\xff")
+    for args in (
+        ("spool", "list", "--base", broken),
+        ("blacklist", "add", "098344484", "--reason", broken),
+        ("uploads", broken),
+        ("repo", "export", "--campaign", broken),
+    ):
+        assert "is not UTF-8" in refused(*args, config=config, status=2)
+    (tmp_path / broken).write_text("Ventas->;098344484;x;1\n")
+    assert "Base a\ufffd: 1 accepted" in call("upload", tmp_path / broken, config=config).stdout
 
 
 def test_a_database_that_is_down_ends_with_75(tmp_path: Path) -> None:
@@ -112,6 +141,7 @@ def test_a_database_behind_is_refused_where_migration_is_off(tmp_path: Path, dat
 
     assert "The database is at this version now.\n" == call("migrate", config=config).stdout
     assert "The database was at this version already.\n" == call("migrate", config=config).stdout
+    assert {"changed": False} == documented("migrate", config=config)
     assert 0 == call("status", config=config).exit_code
 
 
@@ -158,9 +188,22 @@ def test_a_closed_pipe_is_no_error_to_talk_about(tmp_path: Path, sqlite_url: str
     assert b"" == errors
 
 
+@pytest.mark.parametrize(("redirected", "ending"), [("<&- >&- 2>&-", (0, "")), (">/dev/full", (1, None))])
+def test_output_that_goes_nowhere(tmp_path: Path, redirected: str, ending: tuple[int, str | None]) -> None:
+    """Closed standard streams disturb nothing, least of all the files that are opened next; a full disk is one line."""
+    command = shlex.join([*PROGRAM, "send", "Ventas->", "098344484", "x", "--config", str(configure(tmp_path))])
+
+    done = subprocess.run(["sh", "-c", f"{command} {redirected}"], capture_output=True, text=True, check=False)
+
+    status, errors = ending
+    line = "dialerd: the output cannot be written: No space left on device\n"
+    assert (status, line if errors is None else errors) == (done.returncode, done.stderr)
+    assert 1 == len(documented("spool", "list", config=tmp_path / "config"))
+
+
 def test_a_bug_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody has foreseen is not hidden behind a line: it is raised, and ends with 1."""
-    monkeypatch.setattr("dialerd.cli.status.paused", lambda _connection: 1 / 0)
+    monkeypatch.setattr("dialerd.store.pause.paused", lambda _connection: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         call("campaigns", config=configure(tmp_path))
@@ -189,6 +232,8 @@ def test_help_names_every_command_in_order() -> None:
     shown = call("--help").stdout
 
     assert sorted(places := [shown.index(f"\n  {name} ") for name in COMMANDS]) == places
+    groups = [words for words, command in ALL.items() if isinstance(command, click.Group)]
+    assert "..." not in "".join(line for words in groups for line in call(*words, "--help").stdout.splitlines()[2:])
     for name, (_, line) in COMMANDS.items():
         assert line == (ALL[name,].help or "").partition("\n")[0], name
         assert line in shown
@@ -196,7 +241,7 @@ def test_help_names_every_command_in_order() -> None:
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_reads_well(words: tuple[str, ...]) -> None:
-    """Each command's help fits 80 columns, says in a sentence what one gets, shows an example, and takes --config."""
+    """Each help fits 80 columns, says in a sentence what one gets, with an example; all take --config and --json."""
     result = call(*words, "--help")
 
     assert 0 == result.exit_code
@@ -204,26 +249,48 @@ def test_help_reads_well(words: tuple[str, ...]) -> None:
     first = (ALL[words].help or "").partition("\n")[0]
     assert re.fullmatch(r"[A-Z].*\.", first)
     assert "--config DIR" in result.stdout
-    assert isinstance(ALL[words], click.Group) or re.search(rf"Examples?:\n +dialerd {words[0]}", result.stdout)
+    assert re.search(rf"Examples?:\n +dialerd {words[0]}", result.stdout)
+    if not isinstance(ALL[words], click.Group) and words != ("completion",):
+        assert "--json" in result.stdout
     for option in ALL[words].params:
         if isinstance(option, click.Option):
             assert option.help, option.name
 
 
-def test_help_is_quick() -> None:
-    """The list of commands, shell completion too, loads neither the database's libraries nor the engine's."""
+def test_help_is_quick(tmp_path: Path) -> None:
+    """Help, shell completion and wrong usage load neither the database's libraries nor the engine's."""
     looking = (
         "import sys, dialerd.cli, click\n"
+        "heavy = {'sqlalchemy', 'alembic', 'pydantic', 'phonenumbers', 'structlog', 'rich', 'asyncio'}\n"
         "try: dialerd.cli.main(prog_name='dialerd')\n"
-        "finally: print(sorted({'sqlalchemy', 'pydantic', 'rich', 'asyncio'} & sys.modules.keys()), file=sys.stderr)"
+        "finally: print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
     )
-    completing = {**os.environ, "_DIALERD_COMPLETE": "bash_complete", "COMP_WORDS": "dialerd s", "COMP_CWORD": "1"}
-    for args, environment in ((["--help"], None), ([], completing)):
+    asking = {**os.environ, "_DIALERD_COMPLETE": "bash_complete", "DIALERD_CONFIG": str(configure(tmp_path))}
+    completing = {**asking, "COMP_WORDS": "dialerd campaigns pause V", "COMP_CWORD": "3"}
+    for args, environment, shown in (
+        (["--help"], None, "schedule"),
+        (["spool", "settle", "--help"], None, "--failed"),
+        ([], completing, "plain,Ventas->"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", looking, *args], capture_output=True, text=True, env=environment, check=True
         )
-        assert "schedule" in done.stdout
+        assert shown in done.stdout
         assert "[]\n" == done.stderr
+
+
+def test_no_command_is_slow_to_explain_itself() -> None:
+    """No command's module needs the engine to say what it takes: see dialerd/cli/later.py."""
+    looking = (
+        "import sys, importlib\n"
+        "from dialerd.cli import COMMANDS\n"
+        "heavy = {'sqlalchemy', 'alembic', 'pydantic', 'structlog', 'rich', 'asyncio'}\n"
+        "for module in sorted({module for module, _ in COMMANDS.values()}):\n"
+        "    importlib.import_module(f'dialerd.cli.{module}')\n"
+        "    if heavy & sys.modules.keys(): sys.exit(f'{module} imports {sorted(heavy & sys.modules.keys())}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", looking], capture_output=True, text=True, check=False)
+    assert "" == done.stderr
 
 
 def test_status_is_complete_without_a_daemon(tmp_path: Path) -> None:

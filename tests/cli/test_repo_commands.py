@@ -50,6 +50,8 @@ def test_the_latest_results_are_listed(store: Store, config: Path) -> None:
         (["--base", "b"], [3]),
         (["--status", "failed"], [1]),
         (["--since", "2026-06-11"], [1, 2, 3]),
+        (["--date", "2026-06-11"], [1]),
+        (["--date", "2026-06-11", "--campaign", "Ventas->", "--status", "sent"], []),
         (["--since", "2026-06-11", "--until", "2026-06-11"], [1]),
         (["--since", "2026-06-11 15:00:00", "--until", "2026-06-12 15:00:00"], [1]),
         (["--since", "2026-06-11T12:00:01-03:00"], [2, 3]),
@@ -73,11 +75,13 @@ def test_filters(store: Store, config: Path, options: list[str], expected: list[
     assert wanted == [one["id"] for one in documented("repo", "list", *options, config=config)]
     exported = call("repo", "export", "--format", "jsonl", *options, config=config).stdout
     assert wanted == [json.loads(line)["id"] for line in exported.splitlines()]
+    assert exported == call("repo", "export", "--json", *options, config=config).stdout
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", "2026-06-31", "2026-6-1", "2026-06-01T10:00:00", "9999-12-31"])
 def test_a_date_that_is_none_is_wrong_usage(config: Path, wrong: str) -> None:
     """A date that cannot be read ends with 2 and says what was expected."""
+    assert 2 == call("repo", "list", "--date", wrong, config=config).exit_code
     result = call("repo", "list", "--until", wrong, config=config)
 
     assert 2 == result.exit_code

@@ -24,6 +24,7 @@ def test_init_writes_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert {path.relative_to(tmp_path) for path in files} == {Path(line) for line in named}
     assert "dialerd check --config new/config" in last
     assert load(Path("new/config")).campaigns
+    assert named == [name.replace("json", "new/config") for name in documented("init", "json")["written"]]
     assert 0 == call("check", "--config", "new/config").exit_code
 
 

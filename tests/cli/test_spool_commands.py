@@ -1,12 +1,15 @@
 """`dialerd spool`: what an operator does to messages that wait."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dialerd.model.message import new_id
-from dialerd.store import Store
+from dialerd.store import Store, operate
 from dialerd.store.tables import sms_repo, sms_scheduler, sms_spool
 from tests.cli.calls import call, configure, documented, on_terminal, refused
 from tests.store.filled import migrated, repoed, rows, scheduled, spooled
@@ -37,6 +40,15 @@ def test_the_counts_are_said(store: Store, config: Path) -> None:
     assert "0 held\n" == call("spool", "hold", "--base", "other", config=config).stdout
 
 
+def test_listed_by_id(store: Store, config: Path) -> None:
+    """Ids choose among what waits, alone or with the other filters; what is none is wrong usage."""
+    one, two, _ = spooled(store, {}, {"state": "held"}, {})
+
+    assert {one, two} == {shown["id"] for shown in documented("spool", "list", one, two.upper(), config=config)}
+    assert [two] == [shown["id"] for shown in documented("spool", "list", one, two, "--state", "held", config=config)]
+    assert "is no message id" in refused("spool", "list", "7", config=config, status=2)
+
+
 def test_the_counts_as_json(store: Store, config: Path) -> None:
     """Programs read the same numbers."""
     spooled(store, {}, {"state": "sending"}, campaign="c")
@@ -58,6 +70,27 @@ def test_more_than_one_step(store: Store, config: Path) -> None:
 
     assert "1,201 cancelled\n" == call("spool", "cancel", "--base", "big", config=config).stdout
     assert ({}, 1201) == (rows(store, sms_spool), len(rows(store, sms_repo)))
+
+
+def test_interrupted_it_says_how_far_it_came(store: Store, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a base ends between two transactions: what was done is whole, and counted."""
+    spooled(store, *({"base": "big"} for _ in range(3)))
+    find = operate.find
+
+    def one_by_one(*args: Any, **kwargs: Any) -> operate.Found:
+        found = find(*args, **kwargs, most=1)
+        if rows(store, sms_repo):
+            os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(operate, "find", one_by_one)
+
+    result = call("spool", "cancel", "--base", "big", config=config)
+
+    done = len(rows(store, sms_repo))
+    assert (130, f"dialerd: interrupted; at least {done} cancelled until then\n") == (result.exit_code, result.stderr)
+    assert 3 == done + len(rows(store, sms_spool))
+    assert done in (1, 2)
 
 
 def test_doubts_are_settled(store: Store, config: Path) -> None:

@@ -5,12 +5,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from dialerd.cli import status as module
+from dialerd.cli import watch as watching
 from dialerd.model.errors import DatabaseGone
+from dialerd.model.rules import CampaignState
 from dialerd.store import Store
+from dialerd.store import status as counts
 from dialerd.store.nodes import Incarnation, beat, enlist
-from tests.cli.calls import call, configure, documented, on_terminal, refused
+from dialerd.store.status import CampaignStatus, ProviderStatus, Report
+from tests.cli.calls import ANSI, call, configure, documented, on_terminal, refused
 from tests.store.filled import migrated, repoed, scheduled, spooled
 
 COUNTS = [
@@ -105,10 +109,11 @@ def test_watch_is_for_people(config: Path) -> None:
     assert 2 == call("status", "--watch", "--json", config=config).exit_code
 
 
-def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that is away for a moment does not end a watch."""
+@pytest.fixture
+def coming_and_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is away when it is asked first, there the second time; Ctrl-C is pressed at the third."""
     answers = iter([DatabaseGone("gone"), None, KeyboardInterrupt()])
-    report = module.report
+    report = counts.report
 
     def ask(*args: object, **kwargs: object) -> object:
         answer = next(answers)
@@ -116,13 +121,43 @@ def test_watch_goes_on_without_the_database(config: Path, monkeypatch: pytest.Mo
             raise answer
         return report(*args, **kwargs)
 
-    monkeypatch.setattr(module, "report", ask)
-    monkeypatch.setattr(module, "WATCH_S", 0)
+    monkeypatch.setattr(counts, "report", ask)
+    monkeypatch.setattr(watching, "WATCH_S", 0)
 
+
+@pytest.mark.usefixtures("coming_and_going")
+def test_watch_goes_on_without_the_database(config: Path) -> None:
+    """A database that is away for a moment does not end a watch."""
     result = call("status", "--watch", config=config)
 
     assert ("dialerd: gone\n", 130) == (result.stderr, result.exit_code)
     assert 1 == result.stdout.count("Since midnight")
+
+
+@pytest.mark.usefixtures("coming_and_going")
+def test_watch_on_a_terminal(config: Path) -> None:
+    """A terminal is shown everything in place, on a screen of its own that is gone afterwards."""
+    shown = "\n".join(on_terminal("status", "--watch", "--config", config, colours=True))
+
+    assert shown.index("\x1b[?1049h") < shown.index("gone") < shown.index("Ventas->") < shown.index("\x1b[?1049l")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (40, 14)])
+def test_a_watch_fits_the_screen(columns: int, lines: int) -> None:
+    """However many campaigns there are, those with most to do are seen; the rest, providers and nodes are told of."""
+    campaigns = {f"Campaña {n}": CampaignStatus(state=CampaignState.OPEN, opens_at=None, queued=n) for n in range(300)}
+    providers = {str(n): ProviderStatus(state="down", reason="refused " * 50) for n in range(30)}
+    shown = Report(campaigns=campaigns, providers=providers, nodes=[], promoted_until=None)
+    console = Console(width=columns, height=lines, force_terminal=True)
+
+    with console.capture() as capture:
+        console.print(watching.view(shown, "the database is away", now=datetime.now(UTC), size=(columns, lines)))
+
+    seen = ANSI.sub("", capture.get()).splitlines()
+    assert len(seen) <= lines
+    assert max(map(len, seen)) <= columns
+    for part in ("the database is away", "No daemon is running", "down", "Campaña 299", "more with less to do"):
+        assert any(part in line for line in seen), part
 
 
 # Campaigns
@@ -149,15 +184,18 @@ def test_a_pause_holds_until_resumed(store: Store, config: Path) -> None:
 
     assert "Ventas-> goes on.\n" == call("campaigns", "resume", "Ventas->", config=config).stdout
     assert "Ventas-> was not paused.\n" == call("campaigns", "resume", "Ventas->", config=config).stdout
+    paused = documented("campaigns", "pause", "Mail", config=config)
+    assert {"campaign": "Mail", "paused": True, "changed": True} == paused
+    assert not documented("campaigns", "resume", "Mail", config=config)["paused"]
     assert "open" == documented("campaigns", config=config)["campaigns"]["Ventas->"]["state"]
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_an_unknown_campaign_is_refused(config: Path, verb: str) -> None:
-    """A name that is no campaign's is refused, and those that are, are named."""
-    said = refused("campaigns", verb, "Ventas", config=config)
-
-    assert "there is no campaign 'Ventas'; known: Mail, Off, Shut, Ventas->" == said
+    """A name that is no campaign's is refused with the nearest, or with those that there are."""
+    assert "unknown campaign 'Ventas'; did you mean Ventas->?" == refused("campaigns", verb, "Ventas", config=config)
+    said = refused("campaigns", verb, "?", config=config)
+    assert "unknown campaign '?'; known: Mail, Off, Shut, Ventas->" == said
 
 
 def test_the_pause_of_a_campaign_without_a_file_ends(store: Store, config: Path) -> None:

@@ -1,17 +1,20 @@
 """`dialerd upload`, on both databases where the database matters."""
 
 import os
-import pty
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from dialerd.model.message import State, new_id
 from dialerd.store.tables import sms_spool
-from tests.cli.calls import PROGRAM, call, configure, documented, refused
-from tests.store.filled import migrated, rows
+from dialerd.store.tables import upload as upload_table
+from dialerd.store.uploads import NewLine, add_lines, uploads
+from tests.cli.calls import PROGRAM, call, configure, documented, on_terminal, refused
+from tests.store.filled import NOW, migrated, rows
 
 
 def base(folder: Path, *lines: str) -> Path:
@@ -78,7 +81,7 @@ def test_file_of_which_nothing_loads_fails(tmp_path: Path, sqlite_url: str) -> N
     result = call("upload", path, "--errors", kept, config=config)
 
     assert result.exit_code == 1
-    assert result.stderr == f"dialerd: {path}: no line was accepted, 30 were rejected\n"
+    assert result.stderr == f"dialerd: {path}: no line was accepted, 30 rejected\n"
     assert result.stdout.count("bad number") == 20
     assert "  … and 10 more\n" in result.stdout
     assert ["line;reason;text", '1;bad number;"Ventas->;1;x;1"'] == kept.read_text().splitlines()[:2]
@@ -105,6 +108,109 @@ def test_missing_file_and_unknown_campaign_are_refused(tmp_path: Path, sqlite_ur
     assert "unknown campaign" in refused("upload", base(tmp_path, "x"), "--campaign", "Nobody", config=config)
 
 
+def test_rejected_lines_are_corrected_and_loaded_again(tmp_path: Path, sqlite_url: str) -> None:
+    """--errors writes whole lines, however odd; corrected there, they load as if right from the first."""
+    config = configure(tmp_path, url=sqlite_url, Long="max_parts = 20\n")
+    long = 'Say "hi"; ñandú €; ' * 40
+    path = base(
+        tmp_path, f"Long;12;{long};7", 'Ventas->;12;"quoted; ""text""";5', "Ventas->;098344484;good;1", "Nope;1;x;"
+    )
+    kept = tmp_path / "rejected.csv"
+
+    assert 0 == call("upload", path, "--errors", kept, config=config).exit_code
+    written = kept.read_text()
+    assert written.startswith('line;reason;text\n1;bad number;"Long;12;')
+    assert '4;unknown campaign;"Nope;1;x;"\n' in written
+    kept.write_text(written.replace(";12;", ";098344484;"))
+
+    again = documented("upload", kept, config=config)
+
+    assert (2, 1, [4]) == (again["accepted"], again["rejected"], [bad["line"] for bad in again["errors"]])
+    assert [("good", 1), (long, 7), ('quoted; "text"', 5)] == [(row.data, row.priority) for row in spooled(sqlite_url)]
+    assert 0 == call("upload", kept, "--again", "--errors", tmp_path / "twice.csv", config=config).exit_code
+    assert 'line;reason;text\n4;unknown campaign;"Nope;1;x;"\n' == (tmp_path / "twice.csv").read_text()
+
+
+def test_a_line_too_long_is_not_sent_in_part(tmp_path: Path, sqlite_url: str) -> None:
+    """Of a line beyond any length only the reason is written: its beginning must not be loaded as if it were all."""
+    config = configure(tmp_path, url=sqlite_url)
+    path = base(tmp_path, f"Ventas->;098344484;{'x' * (1 << 20)};1", "Ventas->;098344484;good;1")
+    kept = tmp_path / "rejected.csv"
+
+    call("upload", path, "--errors", kept, config=config)
+
+    assert "line;reason;text\n1;too long;\n" == kept.read_text()
+    assert "holds no lines" in refused("upload", kept, config=config)
+
+
+def test_check_says_what_loading_would(tmp_path: Path, database_url: str) -> None:
+    """--check judges each line as loading does, blacklist and duplicates included, and changes nothing."""
+    config = configure(tmp_path, url=database_url)
+    call("blacklist", "add", "098344499", config=config)
+    good = "Ventas->;098344484;x;1"
+    path = base(tmp_path, good, good, "Ventas->;098344499;x;1", "Ventas->;12;x;1", "Ventas->;098344484;y;0")
+    kept = [tmp_path / "checked.csv", tmp_path / "loaded.csv"]
+
+    checked = documented("upload", path, "--check", "--errors", kept[0], config=config)
+
+    assert ([], [], None) == (spooled(database_url), documented("uploads", config=config)["uploads"], checked["upload"])
+    assert (
+        "1 would be accepted, 4 rejected.\nNothing was loaded.\n"
+        in call("upload", path, "--check", config=config).stdout
+    )
+    loaded = documented("upload", path, "--errors", kept[1], config=config)
+    assert loaded | {"upload": None} == checked
+    assert kept[0].read_text() == kept[1].read_text()
+    again = documented("upload", path, "--check", config=config)
+    assert (loaded["upload"], True) == (again["upload"], again["already"])
+    assert not documented("upload", path, "--check", "--again", config=config)["already"]
+    bad = base(tmp_path, "Ventas->;12;x;1")
+    assert "no line was accepted" in call("upload", bad, "--check", config=config).stderr
+
+
+def test_uploads_are_listed(tmp_path: Path, database_url: str) -> None:
+    """`uploads` shows each base, the newest last, and how many are in each state."""
+    config = configure(tmp_path, url=database_url)
+    call("upload", base(tmp_path, "Ventas->;098344484;x;1", "x"), "--base", "Ñ", config=config)
+    call("upload", base(tmp_path, "nothing"), config=config)
+
+    document = documented("uploads", config=config)
+
+    shown = [
+        (one["base"], one["filename"], one["state"], one["accepted"], one["rejected"]) for one in document["uploads"]
+    ]
+    assert [("Ñ", "base.csv", "loaded", 1, 1), ("base.csv", "base.csv", "failed", 0, 1)] == shown
+    assert {"loading": 0, "loaded": 1, "failed": 1} == document["counts"]
+    assert ["failed"] == [one["state"] for one in documented("uploads", "--limit", 1, config=config)["uploads"]]
+    listed = call("uploads", "--state", "loaded", config=config).stdout
+    assert listed.endswith("0 loading, 1 loaded, 1 failed\n")
+    assert 3 == listed.count("\n")
+
+
+def test_a_bases_messages_are_counted(tmp_path: Path, database_url: str) -> None:
+    """`uploads BASE` says what became of a base's messages, wherever they stand."""
+    config = configure(tmp_path, url=database_url)
+    call("upload", base(tmp_path, *(f"Ventas->;09834448{n};x;1" for n in range(4))), "--base", "Ñ", config=config)
+    first, second, *_ = (str(row.id) for row in spooled(database_url))
+    call("spool", "hold", first, config=config)
+    call("spool", "cancel", second, config=config)
+    with migrated(database_url) as store:
+        staged = NewLine(
+            line=9, fingerprint=b"9", id=new_id(), campaign="Ventas->", destination="1", data="x", priority=1,
+            details=None, state=State.QUEUED, address="1", zone="", parts=1,
+        )  # fmt: skip
+        upload = store.transact_here(lambda connection: uploads(connection, most=1)[0].id)
+        store.transact_here(lambda c: c.execute(update(upload_table).values(state="loading", moved=False)))
+        store.transact_here(add_lines, upload, [staged], now=NOW)
+        store.transact_here(lambda c: c.execute(update(upload_table).values(state="loaded")))
+
+    document = documented("uploads", "Ñ", "nothing", config=config)
+
+    assert {"Ñ": {"moving": 1, "queued": 2, "held": 1, "cancelled": 1}, "nothing": {}} == document["messages"]
+    assert ["Ñ"] == [one["base"] for one in document["uploads"]]
+    assert "cancelled" in call("uploads", "Ñ", config=config).stdout
+
+
 def test_errors_file_is_not_the_base(tmp_path: Path, sqlite_url: str) -> None:
     """--errors never overwrites what is to be loaded, and its folder is looked for before anything is loaded."""
     config = configure(tmp_path, url=sqlite_url)
@@ -127,22 +233,10 @@ def test_progress_is_for_terminals(tmp_path: Path, sqlite_url: str) -> None:
     """A terminal sees a progress bar on stderr, a pipe sees none."""
     config = configure(tmp_path, url=sqlite_url)
     path = base(tmp_path, *(f"Ventas->;098344484;text {n};1" for n in range(50)))
-    command = [*PROGRAM, "upload", str(path), "--again", "--config", str(config)]
-    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
+    command = ["upload", path, "--again", "--config", config]
 
-    parent, child = pty.openpty()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child) as process:
-        os.close(child)
-        shown = b""
-        try:
-            while chunk := os.read(parent, 65536):
-                shown += chunk
-        except OSError:  # Linux says EIO at a terminal's end
-            pass
-        os.close(parent)
-
-    assert process.returncode == 0
-    assert b"50/50" in shown
+    assert call(*command).stderr == ""
+    assert any("50/50" in line for line in on_terminal(*command, stream="stderr"))
 
 
 @pytest.mark.parametrize("place", ["upload.staged", "upload.staged:2", "upload.loaded", "upload.moved"])
