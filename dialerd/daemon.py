@@ -2,10 +2,8 @@
 
 import asyncio
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,25 +12,21 @@ from dialerd.dialer import Dialer
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
-from dialerd.model.errors import ConfigError, DatabaseGone, Refused, Unavailable
-from dialerd.model.rules import CampaignState, state_of
+from dialerd.model.errors import ConfigError, DatabaseGone, Refused
 from dialerd.scheduler import Scheduler
 from dialerd.settings import Settings
+from dialerd.signals import signals
 from dialerd.spool import Spool
 from dialerd.store import Store
 from dialerd.store.migrate import at_head, migrate
-from dialerd.store.pause import paused
-from dialerd.store.spool import count_queued, newest_seq
 from dialerd.ticker import Ticker
 
-__all__ = ["Summary", "run", "run_once"]
+__all__ = ["Parts", "built", "plain_errors", "run", "utcnow"]
 
 logger = log.get(__name__)
 
 #: After the attempts have ended, so long the database may take to record the last of them.
 LAST_WORDS_S = 20.0
-#: A batch run gives up when the database was away for so long.
-DATABASE_PATIENCE_S = 60.0
 RESTART_S = 5.0
 
 
@@ -41,18 +35,7 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(slots=True)
-class Summary:
-    """What a batch run did: `ended` counts messages by status or state, `down` names providers that were away."""
-
-    promoted: int = 0
-    rescued: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    down: dict[str, str] = field(default_factory=dict)
-    remaining: int = 0
-
-
-class _Parts:
+class Parts:
     """Everything that runs, wired together."""
 
     def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime]) -> None:
@@ -71,6 +54,7 @@ class _Parts:
         self.retiring: set[Dialer] = set()
 
     def build_dialer(self, name: str, settings: Settings) -> Dialer:
+        """Return a new dialer for a provider as `settings` describe it; nothing of it runs yet."""
         provider = settings.providers[name]
         campaigns = campaigns_of(name, settings)
         return Dialer(
@@ -83,6 +67,7 @@ class _Parts:
         )
 
     def report(self) -> Mapping[str, Any]:
+        """Return how each provider is, for the heartbeat and so for status."""
         return {name: dialer.report() for name, dialer in self.dialers.items()}
 
     async def drain(self) -> None:
@@ -109,7 +94,7 @@ def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
 
 
 @asynccontextmanager
-async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[_Parts]:
+async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Parts]:
     """Build the parts on an open database at this version's tables, with what an earlier process held rescued."""
     store = Store(settings.database.url)
     try:
@@ -117,7 +102,7 @@ async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIter
             if not settings.database.migrate:
                 raise Refused("the database is not at this version: run `dialerd migrate`")
             await store.transact(migrate)
-        parts = _Parts(settings, store, clock)
+        parts = Parts(settings, store, clock)
         await parts.lease.begin()
         yield parts
     finally:
@@ -138,15 +123,15 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
         )
     lock.write_pid()
     stop, reload = asyncio.Event(), asyncio.Event()
-    with _plain_errors(), _signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}):
+    with plain_errors(), signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}):
         try:
-            async with _built(settings, clock) as parts:
+            async with built(settings, clock) as parts:
                 await _serve(parts, load, stop, reload)
         finally:
             lock.release()
 
 
-async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event) -> None:
+async def _serve(parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event) -> None:
     rescued = await parts.janitor.rescue_earlier()
     ticker = Ticker(parts.scheduler.tick)
     logger.info("daemon_started", node=parts.lease.node, campaigns=len(parts.settings.campaigns), rescued=rescued)
@@ -185,7 +170,7 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
 
 
 async def _until_stopped(
-    parts: _Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, group: asyncio.TaskGroup
+    parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, group: asyncio.TaskGroup
 ) -> None:
     while not stop.is_set():
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(reload.wait())]
@@ -202,7 +187,7 @@ async def _until_stopped(
                 logger.error("reload_refused", problems=[str(error)])
 
 
-def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
+def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     """Go on with a new configuration: providers that changed get a new dialer, the old one drains beside it."""
     old = parts.settings
     kept = [
@@ -238,7 +223,7 @@ def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
     return before != after
 
 
-async def _retire(parts: _Parts, dialer: Dialer, drain_s: float) -> None:
+async def _retire(parts: Parts, dialer: Dialer, drain_s: float) -> None:
     parts.retiring.add(dialer)
     await dialer.drain(drain_s)
     await dialer.driver.close()
@@ -256,7 +241,7 @@ async def _kept_up(part: Callable[[], Awaitable[Any]]) -> None:
             await asyncio.sleep(RESTART_S)
 
 
-async def _move_uploads(parts: _Parts) -> None:
+async def _move_uploads(parts: Parts) -> None:
     """Finish the uploads that a killed process had loaded but not moved into the spool. Runs until cancelled."""
     while True:
         try:
@@ -267,105 +252,8 @@ async def _move_uploads(parts: _Parts) -> None:
         await asyncio.sleep(RESTART_S)
 
 
-async def run_once(
-    settings: Settings,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
-    clock: Callable[[], datetime] = utcnow,
-) -> Summary:
-    """Promote and send what is due now and may go now, and return what was done. It may run beside a daemon.
-
-    Raises Unavailable when the database is away.
-    """
-    stop = asyncio.Event()
-    with _plain_errors(), _signals({signal.SIGTERM: stop, signal.SIGINT: stop}):
-        async with _built(settings, clock) as parts:
-            summary = Summary()
-            async with asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(part)
-                    for part in (
-                        parts.spool.run_settlements(),
-                        parts.janitor.keep_lease(),
-                        parts.janitor.keep_watch(),
-                        _end_when(stop, parts),
-                        _impatient(parts),
-                    )
-                ]
-                try:
-                    await _catch_up(parts, summary, on_progress)
-                finally:
-                    await parts.drain()
-                    for task in background:
-                        task.cancel()
-    return summary
-
-
-async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int, int], None] | None) -> None:
-    now = parts.clock()
-    summary.rescued = await parts.janitor.rescue_earlier()
-    await bases.move(parts.store, clock=parts.clock)
-    summary.promoted = await parts.scheduler.promote(now)
-    summary.ended["expired"] += await parts.janitor.expire(now)
-    await parts.spool.ripen(now)
-    up_to_seq = await parts.store.read(newest_seq)
-    notice = asyncio.create_task(_report_progress(parts, up_to_seq, on_progress)) if on_progress else None
-    try:
-        done = await asyncio.gather(*(d.run_until_empty(up_to_seq) for d in parts.dialers.values()))
-    finally:
-        if notice is not None:
-            notice.cancel()
-            with suppress(asyncio.CancelledError):
-                await notice
-    for complete, dialer in zip(done, parts.dialers.values(), strict=True):
-        summary.ended.update(dialer.tally)
-        if not complete and dialer.breaker.shut_until is not None:
-            summary.down[dialer.name] = dialer.breaker.reason or "no answer"
-    await parts.spool.all_settled()
-    stuck = [
-        name for name in await _open_campaigns(parts, now) if parts.settings.campaigns[name].provider in summary.down
-    ]
-    summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
-
-
-async def _open_campaigns(parts: _Parts, now: datetime) -> list[str]:
-    stopped = await parts.store.read(paused)
-    return [
-        name
-        for name, campaign in parts.settings.campaigns.items()
-        if state_of(campaign, paused=name in stopped, now=now) is CampaignState.OPEN
-    ]
-
-
-async def _report_progress(parts: _Parts, up_to_seq: int, on_progress: Callable[[int, int], None]) -> None:
-    # Counted beside the sending, not before it: a large backlog takes a while to count.
-    may_go = await _open_campaigns(parts, parts.clock())
-    total = await parts.store.read(count_queued, campaigns=may_go, up_to_seq=up_to_seq)
-    total += sum(dialer.tally.total() for dialer in parts.dialers.values())
-    while True:
-        on_progress(sum(dialer.tally.total() for dialer in parts.dialers.values()), total)
-        await asyncio.sleep(0.2)
-
-
-async def _end_when(stop: asyncio.Event, parts: _Parts) -> None:
-    await stop.wait()
-    await asyncio.gather(*(dialer.drain(parts.settings.daemon.drain_s) for dialer in parts.dialers.values()))
-
-
-async def _impatient(parts: _Parts) -> None:
-    """Give up when the database stays away: a batch run is called again, a daemon is not."""
-    loop = asyncio.get_running_loop()
-    well_at = loop.time()
-    while True:
-        if parts.spool.database_error is None:
-            well_at = loop.time()
-        elif loop.time() - well_at > DATABASE_PATIENCE_S:
-            raise Unavailable(f"the database stays away: {parts.spool.database_error}")
-        await asyncio.sleep(1)
-
-
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Raise the first error of a group by itself: callers know our errors, not which tasks they came from."""
     try:
         yield
@@ -374,25 +262,3 @@ def _plain_errors() -> Iterator[None]:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from group
-
-
-class _signals:  # noqa: N801  # reads as the context it is
-    """Set an event when a signal comes; a second one of the same kind does what the system does by default."""
-
-    def __init__(self, events: Mapping[signal.Signals, asyncio.Event]) -> None:
-        self._events = events
-
-    def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        for number in self._events:
-            self._loop.add_signal_handler(number, self._came, number)
-
-    def _came(self, number: signal.Signals) -> None:
-        self._events[number].set()
-        if number is not signal.SIGHUP:
-            for other in (signal.SIGTERM, signal.SIGINT):
-                self._loop.remove_signal_handler(other)
-
-    def __exit__(self, *_exc: object) -> None:
-        for number in self._events:
-            self._loop.remove_signal_handler(number)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dialerd import bases, daemon, intake, log
+from dialerd import bases, batch, intake, log
 from dialerd.addresses import canonical
 from dialerd.cli.frame import Frame, config_option, examples, json_option, run_async
 from dialerd.cli.output import local, print_json, print_table
@@ -102,7 +102,7 @@ async def _play(folder: Path, as_json: bool) -> None:
     async with frame.open_store() as store:
         await _bring_in(store, frame, folder, say)
     say("Sending what is due, as `dialerd run --once` does …")
-    await daemon.run_once(frame.settings)
+    await batch.run_once(frame.settings)
     async with frame.open_store() as store:
         first, last = await store.read(bounds, Filters())
         results = (await store.read(page, Filters(), after_seq=first - 1, up_to_seq=last, most=100)).rows

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from dialerd import daemon, log
+from dialerd import batch, daemon, log
+from dialerd.batch import Summary
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
 from dialerd.cli.output import print_json, progress
-from dialerd.daemon import Summary
 from dialerd.model.errors import Unavailable
 
 __all__ = ["run"]
@@ -33,7 +33,7 @@ async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None
         await daemon.run(lambda: frame.load(node))
         return
     with progress("sending") as show:
-        summary = await daemon.run_once(frame.load(node), on_progress=show)
+        summary = await batch.run_once(frame.load(node), on_progress=show)
     print_json(_document(summary)) if as_json else _print(summary)
     if summary.remaining:
         down = "; ".join(f"{name} is down: {reason}" for name, reason in summary.down.items())

@@ -29,7 +29,7 @@ import psycopg
 from sqlalchemy import event
 
 from dialerd import log
-from dialerd.daemon import run_once
+from dialerd.batch import run_once
 from dialerd.examine import Examined
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import Channel, Status, new_id
