@@ -45,7 +45,7 @@ async def run_once(
     Raises Unavailable when the database is away.
     """
     stop = asyncio.Event()
-    with plain_errors(), signals({signal.SIGTERM: stop, signal.SIGINT: stop}):
+    with plain_errors(), signals({signal.SIGTERM: stop.set, signal.SIGINT: stop.set}):
         async with built(settings, clock) as parts:
             summary = Summary()
             async with asyncio.TaskGroup() as group:

@@ -1,9 +1,11 @@
 """The composition root: builds every part, starts them, drains them, stops them."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +15,7 @@ from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import ConfigError, DatabaseGone, Refused
+from dialerd.notify import Notifier
 from dialerd.scheduler import Scheduler
 from dialerd.settings import Settings
 from dialerd.signals import signals
@@ -20,6 +23,7 @@ from dialerd.spool import Spool
 from dialerd.store import Store
 from dialerd.store.migrate import at_head, migrate
 from dialerd.ticker import Ticker
+from dialerd.vitals import Vitals
 
 __all__ = ["Parts", "built", "plain_errors", "run", "utcnow"]
 
@@ -27,6 +31,8 @@ logger = log.get(__name__)
 
 #: After the attempts have ended, so long the database may take to record the last of them.
 LAST_WORDS_S = 20.0
+#: And so long it takes at most to leave.
+LEAVE_S = 10.0
 RESTART_S = 5.0
 
 
@@ -52,6 +58,7 @@ class Parts:
         self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
         #: Those of providers that a reload has changed or taken away, while their last attempts end.
         self.retiring: set[Dialer] = set()
+        self.vitals = Vitals(self.spool, self.dialers, stall_s=daemon.stall_minutes * 60)
 
     def build_dialer(self, name: str, settings: Settings) -> Dialer:
         """Return a new dialer for a provider as `settings` describe it; nothing of it runs yet."""
@@ -68,7 +75,7 @@ class Parts:
 
     def report(self) -> Mapping[str, Any]:
         """Return how each provider is, for the heartbeat and so for status."""
-        return {name: dialer.report() for name, dialer in self.dialers.items()}
+        return {name: self.vitals.told(name, dialer.report()) for name, dialer in self.dialers.items()}
 
     async def drain(self) -> None:
         """Let attempts end within drain_s, record them, and leave."""
@@ -110,7 +117,9 @@ async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncItera
 
 
 async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = utcnow) -> None:
-    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration anew.
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration anew, SIGUSR1 logs at debug and back.
+
+    The service manager, if there is one, is told how it goes.
 
     Raises Refused when a daemon of the same name runs, ConfigError and Unavailable when it cannot begin.
     """
@@ -122,16 +131,27 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
             " stop it, or give this one another name with --node"
         )
     lock.write_pid()
+    log.set_level(settings.daemon.log_level)
+    notifier = Notifier(os.environ)
+    notifier.status("opening the database")
     stop, reload = asyncio.Event(), asyncio.Event()
-    with plain_errors(), signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}):
+    calls = {
+        signal.SIGTERM: stop.set,
+        signal.SIGINT: stop.set,
+        signal.SIGHUP: reload.set,
+        signal.SIGUSR1: log.toggle_debug,
+    }
+    with plain_errors(), signals(calls):
         try:
             async with built(settings, clock) as parts:
-                await _serve(parts, load, stop, reload)
+                await _serve(parts, load, stop, reload, notifier)
         finally:
             lock.release()
 
 
-async def _serve(parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event) -> None:
+async def _serve(
+    parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, notifier: Notifier
+) -> None:
     rescued = await parts.janitor.rescue_earlier()
     ticker = Ticker(parts.scheduler.tick)
     logger.info("daemon_started", node=parts.lease.node, campaigns=len(parts.settings.campaigns), rescued=rescued)
@@ -154,15 +174,20 @@ async def _serve(parts: Parts, load: Callable[[], Settings], stop: asyncio.Event
                 lambda: ticker.keep_aligned(parts.clock, jumped),
                 lambda: _move_uploads(parts),
                 parts.scheduler.tick,
+                lambda: parts.vitals.keep(notifier),
             )
         ]
         parts.spool.waiters = list(parts.dialers.values())
         for dialer in parts.dialers.values():
             group.create_task(_kept_up(dialer.run))
         ticker.start()
-        await _until_stopped(parts, load, stop, reload, group)
+        notifier.ready("sending")
+        await _until_stopped(parts, load, stop, reload, notifier, group)
         ticker.stop()
-        logger.info("daemon_draining", in_flight=sum(dialer.in_flight for dialer in parts.dialers.values()))
+        in_flight = sum(dialer.in_flight for dialer in parts.dialers.values())
+        logger.info("daemon_draining", in_flight=in_flight)
+        parts.vitals.is_stopping = True
+        notifier.stopping(f"stopping: {in_flight} under way", parts.settings.daemon.drain_s + LAST_WORDS_S + LEAVE_S)
         await parts.drain()
         for task in running:
             task.cancel()
@@ -170,7 +195,12 @@ async def _serve(parts: Parts, load: Callable[[], Settings], stop: asyncio.Event
 
 
 async def _until_stopped(
-    parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, group: asyncio.TaskGroup
+    parts: Parts,
+    load: Callable[[], Settings],
+    stop: asyncio.Event,
+    reload: asyncio.Event,
+    notifier: Notifier,
+    group: asyncio.TaskGroup,
 ) -> None:
     while not stop.is_set():
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(reload.wait())]
@@ -179,12 +209,24 @@ async def _until_stopped(
             wait.cancel()
         if reload.is_set():
             reload.clear()
-            try:
-                _apply(parts, load(), group)
-            except ConfigError as error:
-                logger.error("reload_refused", problems=error.problems)
-            except Refused as error:
-                logger.error("reload_refused", problems=[str(error)])
+            notifier.reloading()
+            notifier.ready(_reload(parts, load, group))
+
+
+def _reload(parts: Parts, load: Callable[[], Settings], group: asyncio.TaskGroup) -> str:
+    """Read the configuration anew and go on with it, or else with the old one; return what became of it."""
+    try:
+        _apply(parts, load(), group)
+    except ConfigError as error:
+        logger.error("reload_refused", problems=error.problems)
+        return f"sending; the new configuration was refused, problems: {len(error.problems)}"
+    except Refused as error:
+        logger.error("reload_refused", problems=[str(error)])
+    except Exception as error:  # whatever is wrong with the new configuration, the old one is right
+        logger.exception("reload_refused", problems=[f"a bug: {type(error).__name__}"])
+    else:
+        return "sending; the new configuration holds"
+    return "sending; the new configuration was refused"
 
 
 def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
@@ -198,7 +240,11 @@ def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     # Built before anything changes: what cannot be built leaves the old configuration whole.
     built = {name: parts.build_dialer(name, fresh) for name in fresh.providers if name not in kept}
     parts.settings = fresh
-    if (old.daemon, old.database) != (fresh.daemon, fresh.database):
+    parts.vitals.stall_s = fresh.daemon.stall_minutes * 60
+    if fresh.daemon.log_level != old.daemon.log_level:
+        log.set_level(fresh.daemon.log_level)
+    daemon = replace(old.daemon, stall_minutes=fresh.daemon.stall_minutes, log_level=fresh.daemon.log_level)
+    if (daemon, old.database) != (fresh.daemon, fresh.database):
         logger.warning("reload_needs_restart", tables="[daemon] and [database] are read at the start only")
     parts.scheduler.campaigns = fresh.campaigns
     parts.janitor.campaigns = fresh.campaigns
@@ -227,6 +273,7 @@ async def _retire(parts: Parts, dialer: Dialer, drain_s: float) -> None:
     parts.retiring.add(dialer)
     await dialer.drain(drain_s)
     await dialer.driver.close()
+    parts.spool.forget(f"claim for {dialer.name}")
     parts.retiring.discard(dialer)
 
 

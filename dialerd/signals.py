@@ -1,29 +1,31 @@
-"""Signals as events of the loop."""
+"""Signals, taken by the event loop."""
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 __all__ = ["signals"]
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
 
 class signals:  # noqa: N801  # reads as the context it is
-    """Set an event when a signal comes; a second one of the same kind does what the system does by default."""
+    """Call a function when its signal comes. After the first SIGTERM or SIGINT, a second ends the process at once."""
 
-    def __init__(self, events: Mapping[signal.Signals, asyncio.Event]) -> None:
-        self._events = events
+    def __init__(self, calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
+        self._calls = calls
 
     def __enter__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        for number in self._events:
+        for number in self._calls:
             self._loop.add_signal_handler(number, self._came, number)
 
     def _came(self, number: signal.Signals) -> None:
-        self._events[number].set()
-        if number is not signal.SIGHUP:
-            for other in (signal.SIGTERM, signal.SIGINT):
+        if number in ENDING:
+            for other in ENDING:
                 self._loop.remove_signal_handler(other)
+        self._calls[number]()
 
     def __exit__(self, *_exc: object) -> None:
-        for number in self._events:
+        for number in self._calls:
             self._loop.remove_signal_handler(number)

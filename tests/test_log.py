@@ -12,7 +12,9 @@ import pytest
 from dialerd import log
 
 DIALERD = Path(log.__file__).parent
-EVENT = re.compile(r"\b_?log(?:ger)?\.(?:debug|info|warning|error|exception|critical)\(\s*([^,)\s]+)")
+EVENT = re.compile(
+    r"\b(?:_?log(?:ger)?|get\(__name__\))\.(?:debug|info|warning|error|exception|critical|frequent)\(\s*([^,)\s]+)"
+)
 
 JOURNAL = """
 import os

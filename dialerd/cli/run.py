@@ -22,7 +22,8 @@ __all__ = ["run"]
 async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None:
     """Run the daemon, or send once what is due and stop.
 
-    The daemon logs to stderr; SIGTERM drains and stops it, SIGHUP makes it read its configuration anew. With --once,
+    The daemon logs to stderr; SIGTERM drains and stops it, a second one ends it at once, SIGHUP makes it read its
+    configuration anew, SIGUSR1 makes it log at debug and, again, at the configured level. With --once,
     only what is due at the start is promoted and sent, without waiting for retries, windows or later dates; that may
     run beside a daemon. It ends with 75 when due messages remain because a provider was down.
     """

@@ -1,0 +1,160 @@
+"""The daemon under systemd: what it tells, and when the watchdog is fed."""
+
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.crash.harness import Databases, Site
+from tests.crash.processes import until
+from tests.postgres import PostgresServer
+from tests.systemd import ServiceManager
+
+FED_EVERY_S = 0.1
+
+
+def test_systemd_is_told_of_a_life(site_on: Callable[..., Site], tmp_path: Path) -> None:
+    """It is ready when it sends, lives, reloads what is right and refuses what is wrong, and says when it stops."""
+    with ServiceManager(tmp_path, watchdog_s=3 * FED_EVERY_S) as manager:
+        here = site_on("sqlite", environment=manager.environment, drain_s=7)
+        daemon = here.start("run")
+
+        assert "opening the database" == manager.next()["STATUS"]
+        assert "1" == manager.until("READY")["READY"]
+        assert daemon.events("daemon_started")
+        assert "providers: 1 of 1" in manager.until("WATCHDOG")["STATUS"]
+        for options, said in (("per_second = 5", "holds"), ("per_second = -1", "refused, problems: 1")):
+            here.options = options
+            here.write()
+            before = time.clock_gettime(time.CLOCK_MONOTONIC)
+            daemon.send(signal.SIGHUP)
+            assert before * 1e6 <= int(manager.until("RELOADING")["MONOTONIC_USEC"])
+            assert said in manager.until("READY")["STATUS"]
+        manager.until("WATCHDOG")
+        daemon.send(signal.SIGTERM)
+        assert 7e6 < int(manager.until("STOPPING")["EXTEND_TIMEOUT_USEC"]) < 60e6
+        assert 0 == daemon.wait()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_thread_that_hangs_is_not_fed(site_on: Callable[..., Site], tmp_path: Path, kind: str) -> None:
+    """While a thread hangs and outcomes cannot be recorded, the database being well, systemd gets no sign of life."""
+    with ServiceManager(tmp_path, watchdog_s=3 * FED_EVERY_S) as manager:
+        here = site_on(kind, environment=manager.environment)
+        daemon = here.start_function("tests.faults.watched:hang_in_settle")
+        manager.until("WATCHDOG")
+        (here.folder / "hang").touch()
+        ids = here.fill(10)
+
+        assert "settle" in daemon.until_event("progress_stopped")["parts"]
+        assert "settle" in manager.until("STATUS", "no progress")["STATUS"]
+        assert not [told for told in (manager.next() for _ in range(10)) if "WATCHDOG" in told]
+
+        (here.folder / "hang").unlink()
+        manager.until("WATCHDOG")
+        here.until_drained(daemon)
+        daemon.stop()
+        assert [] == here.faults(ids)
+        assert daemon.events("progress_resumed")
+
+
+def test_a_loop_that_hangs_is_not_fed(site_on: Callable[..., Site], tmp_path: Path) -> None:
+    """An event loop that stands still gives no sign of life."""
+    with ServiceManager(tmp_path, watchdog_s=3 * FED_EVERY_S) as manager:
+        here = site_on("sqlite", environment=manager.environment)
+        daemon = here.start_function("tests.faults.watched:hang_in_the_loop")
+        manager.until("WATCHDOG")
+        (here.folder / "hang").touch()
+        here.fill(1)
+        until(lambda: here.held(), "it has claimed it, and is to send it")
+        while manager.tells(within_s=10 * FED_EVERY_S):
+            assert daemon.status is None
+
+
+def test_sqlite_that_is_locked_is_excused(site_on: Callable[..., Site], tmp_path: Path) -> None:
+    """A database that another process keeps locked makes nobody end a daemon that holds outcomes in memory."""
+    with ServiceManager(tmp_path, watchdog_s=3 * FED_EVERY_S) as manager:
+        here = site_on("sqlite", environment=manager.environment, latency_ms=300, max_in_flight=5)
+        ids = here.fill(5)
+        daemon = here.start_function("tests.faults.watched:impatient")
+        until(lambda: here.given() == 5, "the provider has them")
+        database = here.engine.url.database
+        with closing(sqlite3.connect(database, isolation_level=None, timeout=30)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            _is_excused(manager)
+            assert {"sending": 5} == here.states()
+            other.execute("ROLLBACK")
+
+        here.until_drained(daemon)
+        daemon.stop()
+        assert [] == here.faults(ids)
+        assert here.sent() == set(ids)
+        assert not daemon.events("progress_stopped")
+
+
+def test_postgresql_that_hangs_is_excused(tmp_path: Path) -> None:
+    """So does a server that accepts connections and answers nothing more (a frozen machine, a disk that hangs)."""
+    with PostgresServer() as server, ServiceManager(tmp_path, watchdog_s=3 * FED_EVERY_S) as manager:
+        url = Databases(tmp_path, lambda: server).make("postgresql", tmp_path)
+        here = Site(tmp_path, url, environment=manager.environment, latency_ms=300, max_in_flight=5)
+        ids = here.fill(5)
+        daemon = here.start_function("tests.faults.watched:impatient")
+        until(lambda: here.given() == 5, "the provider has them")
+        frozen = server.freeze()
+        try:
+            _is_excused(manager)
+        finally:
+            frozen()
+
+        here.until_drained(daemon)
+        daemon.stop()
+        assert [] == here.faults(ids)
+        assert here.sent() == set(ids)
+        assert not daemon.events("progress_stopped")
+        here.close()
+
+
+def _is_excused(manager: ServiceManager) -> None:
+    """Wait until parts have stood still for longer than they may, twice, and were fed all the while."""
+    manager.drop()
+    manager.until("STATUS", "does not answer")
+    told = [manager.next()]
+    while sum("does not answer" in one["STATUS"] for one in told) < 2:
+        told.append(manager.next())
+    assert not [one for one in told if "WATCHDOG" not in one]
+
+
+def test_a_stall_is_said_and_over(site_on: Callable[..., Site], tmp_path: Path) -> None:
+    """Messages are due and none goes: the log says it once, status shows it, systemd is not fed; then it is over."""
+    with ServiceManager(tmp_path, watchdog_s=3 * FED_EVERY_S) as manager:
+        here = site_on(
+            "sqlite",
+            environment=manager.environment,
+            daemon_options="stall_minutes = 0.03\n",
+            lease_s=2,
+            max_in_flight=2,
+        )
+        (here.folder / "hang").touch()
+        ids = here.fill(4)
+        daemon = here.start_function("tests.faults.watched:hang_in_the_driver")
+
+        assert "out" == daemon.until_event("sending_stalled")["provider"]
+        assert "WATCHDOG" not in manager.until("STATUS", "out: due, but nothing goes")
+        # Known to the others by the next heartbeat.
+        stalled = "SELECT count(*) FROM node WHERE CAST(providers AS text) LIKE '%stalled%due%'"
+        until(lambda: here.value(stalled), "the database knows")
+        told = json.loads(here.call("status", "--json").stdout)["providers"]["out"]
+        assert ("stalled", True) == (told["state"], told["stalled_s"] > 0)
+
+        (here.folder / "hang").unlink()
+        daemon.until_event("sending_resumed")
+        manager.until("WATCHDOG")
+        here.until_drained(daemon)
+        assert 1 == len(daemon.events("sending_stalled"))
+        daemon.stop()
+        assert [] == here.faults(ids)
