@@ -158,3 +158,39 @@ def test_a_stall_is_said_and_over(site_on: Callable[..., Site], tmp_path: Path) 
         assert 1 == len(daemon.events("sending_stalled"))
         daemon.stop()
         assert [] == here.faults(ids)
+
+
+def test_the_log_of_attempts(site_on: Callable[..., Site], tmp_path: Path) -> None:
+    """One line an attempt, with nothing private; SIGUSR1 shows more, and less again; a reload sets the level."""
+    with ServiceManager(tmp_path) as manager:
+        here = site_on("sqlite", environment=manager.environment)
+        daemon = here.daemon()
+        manager.until("READY")
+        ids = here.fill(3, data="secreto")
+        here.until_drained(daemon)
+
+        attempts = daemon.events("message_attempted")
+        assert set(ids) == {event["message_id"] for event in attempts}
+        assert {("info", "ventas", "out", 1, "Sent", "sent")} == {
+            tuple(event[key] for key in ("level", "campaign", "provider", "attempt", "outcome", "then"))
+            for event in attempts
+        }
+        for changed in (1, 2):
+            daemon.send(signal.SIGUSR1)
+            daemon.until_event("level_changed", changed)
+            ids += here.fill(2, data="secreto")
+            here.until_drained(daemon)
+        claimed = [event["count"] for event in daemon.events("messages_claimed") if event["count"]]
+        assert 2 == sum(claimed)
+
+        here.daemon_options = 'log_level = "warning"\n'
+        here.write()
+        daemon.send(signal.SIGHUP)
+        manager.until("READY")
+        ids += here.fill(2, data="secreto")
+        here.until_drained(daemon)
+        daemon.stop()
+        assert len(ids) - 2 == len(daemon.events("message_attempted"))
+        assert not daemon.events("reload_needs_restart")
+        assert not [word for word in ("secreto", "59890000") if word in daemon.stderr]
+        assert [] == here.faults(ids)
