@@ -8,7 +8,7 @@ import select
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -186,6 +186,9 @@ class _Form:
         self.encode: Callable[[Any], str] = jsonlib.dumps
         #: Lines that were lost since one was last written.
         self.lost = 0
+        #: What was stderr when we last wrote, and how we ask whether it takes a line.
+        self.stream: TextIO | None = None
+        self.poll: select.poll | None = None
 
 
 _form = _Form()
@@ -208,12 +211,15 @@ def _write(line: str) -> None:
 
 def _takes_a_line() -> bool:
     """Tell whether stderr takes a line without holding us up: a full pipe would, for as long as nobody reads it."""
-    try:
-        poll = select.poll()
-        poll.register(sys.stderr.fileno(), select.POLLOUT)
-    except (OSError, ValueError):
-        return True  # no file: a buffer of somebody who has us in the same process
-    return bool(poll.poll(0 if _form.lost else PATIENCE_S * 1000))
+    if _form.stream is not sys.stderr:
+        _form.stream, _form.poll = sys.stderr, None
+        try:
+            poll = select.poll()
+            poll.register(sys.stderr.fileno(), select.POLLOUT)
+            _form.poll = poll
+        except (OSError, ValueError):
+            pass  # no file: a buffer of somebody who has us in the same process
+    return _form.poll is None or bool(_form.poll.poll(0 if _form.lost else PATIENCE_S * 1000))
 
 
 class _Stderr:

@@ -1,4 +1,4 @@
-"""The units in systemd/: systemd takes them as they are, they leave little to do harm with, and they fit the program."""
+"""The units in systemd/: systemd takes them as they are, they leave little to do harm with, they fit the program."""
 
 import re
 import shlex
