@@ -327,6 +327,7 @@ class Dialer:
             message_id=message.id,
             campaign=message.campaign,
             attempt=message.attempt,
+            parts=message.parts,
             outcome=type(outcome).__name__,
             then=decided.status or decided.state,
             took_s=round(took_s, 4),

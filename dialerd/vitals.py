@@ -1,9 +1,13 @@
 """Whether what must go on goes on: promotion, the look at the spool, every dialer, settlement, and sending itself."""
 
 import asyncio
+import sys
+import threading
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dialerd import log
@@ -28,6 +32,8 @@ CHANCES = 20
 CHECK_S = 10.0
 #: The question whether the database answers is itself answered by then, or the answer is no.
 ANSWER_S = 5.0
+#: So many calls show where a thread is.
+CALLS = 4
 
 
 @dataclass(slots=True)
@@ -139,7 +145,7 @@ class Vitals:
 
     def _log_stopped(self, stopped: list[str]) -> None:
         if stopped and stopped != self._stopped:
-            logger.error("progress_stopped", parts=stopped)
+            logger.error("progress_stopped", parts=stopped, threads=_where_threads_are())
         elif self._stopped and not stopped:
             logger.warning("progress_resumed", parts=self._stopped)
         self._stopped = stopped
@@ -151,6 +157,17 @@ class Vitals:
         shut = [name for name, dialer in self._dialers.items() if dialer.breaker.shut_until is not None]
         away = f"; waiting for {', '.join(shut)}" if shut else ""
         return f"{under_way} under way, providers: {len(self._dialers) - len(shut)} of {len(self._dialers)}{away}"
+
+
+def _where_threads_are() -> dict[str, str]:
+    """Return for each other thread that is at work for us the last calls it is in: where it hangs, if it does."""
+    frames = sys._current_frames()  # noqa: SLF001  # documented, if not for every Python
+    return {
+        thread.name: " > ".join(f"{call.name} ({Path(call.filename).name}:{call.lineno})" for call in calls[-CALLS:])
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and (calls := traceback.extract_stack(frames.get(thread.ident or 0)))
+        if any(call.name in {"transact_here", "_read_here"} for call in calls)
+    }
 
 
 def _slowest_start_s(dialer: Dialer) -> float:

@@ -51,7 +51,9 @@ def test_a_thread_that_hangs_is_not_fed(site_on: Callable[..., Site], tmp_path: 
         (here.folder / "hang").touch()
         ids = here.fill(10)
 
-        assert "settle" in daemon.until_event("progress_stopped")["parts"]
+        stopped = daemon.until_event("progress_stopped")
+        assert "settle" in stopped["parts"]
+        assert [where for where in stopped["threads"].values() if "hanging (watched.py" in where]
         assert "settle" in manager.until("STATUS", "no progress")["STATUS"]
         assert not [told for told in (manager.next() for _ in range(10)) if "WATCHDOG" in told]
 
