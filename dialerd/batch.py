@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dialerd import bases
-from dialerd.daemon import Parts, built, plain_errors, utcnow
+from dialerd.daemon import Parts, built, utcnow
 from dialerd.model.errors import Unavailable
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.settings import Settings
 from dialerd.signals import signals
 from dialerd.store.pause import paused
 from dialerd.store.spool import count_queued, newest_seq
+from dialerd.tasks import plain_errors
 
 __all__ = ["Summary", "run_once"]
 

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +22,11 @@ from dialerd.signals import signals
 from dialerd.spool import Spool
 from dialerd.store import Store
 from dialerd.store.migrate import at_head, migrate
+from dialerd.tasks import RESTART_S, kept_up, plain_errors
 from dialerd.ticker import Ticker
 from dialerd.vitals import Vitals
 
-__all__ = ["Parts", "built", "plain_errors", "run", "utcnow"]
+__all__ = ["Parts", "built", "run", "utcnow"]
 
 logger = log.get(__name__)
 
@@ -33,7 +34,6 @@ logger = log.get(__name__)
 LAST_WORDS_S = 20.0
 #: And so long it takes at most to leave.
 LEAVE_S = 10.0
-RESTART_S = 5.0
 
 
 def utcnow() -> datetime:
@@ -159,12 +159,12 @@ async def _serve(
     def jumped(seconds: float) -> None:
         logger.warning("clock_jumped", seconds=round(seconds, 1))
         # The minutes that the clock has left out have no second 0.
-        running.append(group.create_task(_kept_up(parts.scheduler.tick)))
+        running.append(group.create_task(kept_up(parts.scheduler.tick)))
         parts.spool.wake()
 
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(_kept_up(part))
+            group.create_task(kept_up(part))
             for part in (
                 parts.spool.watch,
                 parts.spool.run_settlements,
@@ -179,7 +179,7 @@ async def _serve(
         ]
         parts.spool.waiters = list(parts.dialers.values())
         for dialer in parts.dialers.values():
-            group.create_task(_kept_up(dialer.run))
+            group.create_task(kept_up(dialer.run))
         ticker.start()
         notifier.ready("sending")
         await _until_stopped(parts, load, stop, reload, notifier, group)
@@ -254,7 +254,7 @@ def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
         dialer.campaigns = campaigns_of(name, fresh)
     for name, dialer in built.items():
         parts.dialers[name] = dialer
-        group.create_task(_kept_up(dialer.run))
+        group.create_task(kept_up(dialer.run))
     parts.spool.waiters = list(parts.dialers.values())
     parts.spool.wake()
     logger.info("reloaded", campaigns=len(fresh.campaigns), providers=len(fresh.providers))
@@ -277,17 +277,6 @@ async def _retire(parts: Parts, dialer: Dialer, drain_s: float) -> None:
     parts.retiring.discard(dialer)
 
 
-async def _kept_up(part: Callable[[], Awaitable[Any]]) -> None:
-    """Run a part to its end; when a bug ends it, say so and begin anew, so that the other parts go on."""
-    while True:
-        try:
-            await part()
-            return
-        except Exception:  # the loop that keeps the daemon alive
-            logger.exception("part_failed", part=getattr(part, "__qualname__", str(part)))
-            await asyncio.sleep(RESTART_S)
-
-
 async def _move_uploads(parts: Parts) -> None:
     """Finish the uploads that a killed process had loaded but not moved into the spool. Runs until cancelled."""
     while True:
@@ -297,15 +286,3 @@ async def _move_uploads(parts: Parts) -> None:
         except DatabaseGone as error:
             parts.spool.database_failed(error, "uploads")
         await asyncio.sleep(RESTART_S)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Raise the first error of a group by itself: callers know our errors, not which tasks they came from."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from group

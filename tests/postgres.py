@@ -10,7 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -81,20 +82,20 @@ class PostgresServer:
         server.wait()
         self._processes = []
 
-    def freeze(self) -> Callable[[], None]:
-        """Stop the server and its sessions where they stand; return what lets them go on."""
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the server and its sessions where they stand, and let them go on afterwards."""
         server = self._processes[0]
         frozen: list[int] = []
-        while some := [pid for pid in (server.pid, *_children(server.pid)) if pid not in frozen]:
-            for pid in some:
-                os.kill(pid, signal.SIGSTOP)
-            frozen += some
-
-        def go_on() -> None:
+        try:
+            while some := [pid for pid in (server.pid, *_children(server.pid)) if pid not in frozen]:
+                for pid in some:
+                    os.kill(pid, signal.SIGSTOP)
+                frozen += some
+            yield
+        finally:
             for pid in reversed(frozen):
                 os.kill(pid, signal.SIGCONT)
-
-        return go_on
 
     def remove(self) -> None:
         """End the server and delete its data."""

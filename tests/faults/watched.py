@@ -11,11 +11,11 @@ from tests.crash.processes import command
 __all__ = ["hang_in_settle", "hang_in_the_driver", "hang_in_the_loop", "impatient"]
 
 
-def impatient() -> None:
-    """Be `dialerd run` that calls a part stopped after two seconds."""
+def impatient(answer_s: str = "1") -> None:
+    """Be `dialerd run` that soon calls a part stopped, and the database away that has not answered for `answer_s`."""
     from dialerd import store, vitals
 
-    vitals.TURN_S, vitals.ANSWER_S, store.LONGEST_TRANSACTION_S = 1.5, 1.0, 1.5
+    vitals.TURN_S, vitals.ANSWER_S, store.LONGEST_TRANSACTION_S = 1.5, float(answer_s), 1.5
     command("run")
 
 
@@ -31,7 +31,7 @@ def hang_in_settle() -> None:
         return settle(*args, **given)
 
     spool.settle = hanging
-    impatient()
+    impatient("5")
 
 
 def hang_in_the_driver() -> None:
@@ -61,4 +61,4 @@ def hang_in_the_loop() -> None:
         return await send(self, message)
 
     File.send = hanging  # type: ignore[method-assign]
-    impatient()
+    command("run")
