@@ -54,10 +54,16 @@ class Attempts:
         self._ready: deque[tuple[Message, float]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._waiting: list[asyncio.Future[None]] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        #: Each with its start.
+        self._under_way: dict[asyncio.Task[None], float] = {}
         #: A worker has been called and has not come yet.
         self._called = False
         self._stopping = asyncio.Event()
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest attempt under way began, by the loop's clock."""
+        return min(self._under_way.values(), default=None)
 
     def add(self, messages: Iterable[tuple[Message, float]]) -> None:
         """Take messages, each with the seconds from now at which it may start."""
@@ -151,7 +157,7 @@ class Attempts:
         task = asyncio.current_task()
         assert task is not None
         began = loop.time()
-        self._under_way.add(task)
+        self._under_way[task] = began
         try:
             outcome = await self._outcome(message)
         except asyncio.CancelledError:
@@ -159,7 +165,7 @@ class Attempts:
             task.uncancel()
             outcome = InDoubt("cut off when dialerd stopped")
         finally:
-            self._under_way.discard(task)
+            del self._under_way[task]
         self._ended(message, outcome, loop.time() - began)
 
     async def _outcome(self, message: Message) -> Outcome:

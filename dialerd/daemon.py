@@ -2,11 +2,11 @@
 
 import asyncio
 import gc
+import os
 import signal
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,26 +15,26 @@ from dialerd.dialer import Dialer
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
-from dialerd.model.errors import ConfigError, DatabaseGone, Refused, Unavailable
-from dialerd.model.rules import CampaignState, state_of
+from dialerd.model.errors import ConfigError, DatabaseGone, Refused
+from dialerd.notify import Notifier
 from dialerd.scheduler import Scheduler
 from dialerd.settings import Settings
+from dialerd.signals import signals
 from dialerd.spool import Spool
 from dialerd.store import Store
 from dialerd.store.migrate import at_head, migrate
-from dialerd.store.pause import paused
-from dialerd.store.spool import count_queued, newest_seq
+from dialerd.tasks import RESTART_S, kept_up, plain_errors
 from dialerd.ticker import Ticker
+from dialerd.vitals import Vitals
 
-__all__ = ["Summary", "run", "run_once"]
+__all__ = ["Parts", "built", "run", "utcnow"]
 
 logger = log.get(__name__)
 
 #: After the attempts have ended, so long the database may take to record the last of them.
 LAST_WORDS_S = 20.0
-#: A batch run gives up when the database was away for so long.
-DATABASE_PATIENCE_S = 60.0
-RESTART_S = 5.0
+#: And so long it takes at most to leave.
+LEAVE_S = 10.0
 #: How many new objects make the garbage collector look at them, and how many such looks make it look further.
 GARBAGE = (20_000, 10, 10)
 
@@ -44,18 +44,7 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(slots=True)
-class Summary:
-    """What a batch run did: `ended` counts messages by status or state, `down` names providers that were away."""
-
-    promoted: int = 0
-    rescued: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    down: dict[str, str] = field(default_factory=dict)
-    remaining: int = 0
-
-
-class _Parts:
+class Parts:
     """Everything that runs, wired together."""
 
     def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime]) -> None:
@@ -72,8 +61,10 @@ class _Parts:
         self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
         #: Those of providers that a reload has changed or taken away, while their last attempts end.
         self.retiring: set[Dialer] = set()
+        self.vitals = Vitals(self.spool, self.dialers, stall_s=daemon.stall_minutes * 60)
 
     def build_dialer(self, name: str, settings: Settings) -> Dialer:
+        """Return a new dialer for a provider as `settings` describe it; nothing of it runs yet."""
         provider = settings.providers[name]
         campaigns = campaigns_of(name, settings)
         return Dialer(
@@ -86,7 +77,8 @@ class _Parts:
         )
 
     def report(self) -> Mapping[str, Any]:
-        return {name: dialer.report() for name, dialer in self.dialers.items()}
+        """Return how each provider is, for the heartbeat and so for status."""
+        return {name: self.vitals.told(name, dialer.report()) for name, dialer in self.dialers.items()}
 
     async def drain(self) -> None:
         """Let attempts end within drain_s, record them, and leave."""
@@ -112,7 +104,7 @@ def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
 
 
 @asynccontextmanager
-async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[_Parts]:
+async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Parts]:
     """Build the parts on an open database at this version's tables, with what an earlier process held rescued."""
     store = Store(settings.database.url)
     try:
@@ -120,7 +112,7 @@ async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIter
             if not settings.database.migrate:
                 raise Refused("the database is not at this version: run `dialerd migrate`")
             await store.transact(migrate)
-        parts = _Parts(settings, store, clock)
+        parts = Parts(settings, store, clock)
         await parts.lease.begin()
         # What stands now stands to the end, and messages come and go in no cycles: a garbage collector that walks
         # through all modules every few hundred messages took an eighth of the time of a drain.
@@ -133,7 +125,9 @@ async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIter
 
 
 async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = utcnow) -> None:
-    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration anew.
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration anew, SIGUSR1 logs at debug and back.
+
+    The service manager, if there is one, is told how it goes.
 
     Raises Refused when a daemon of the same name runs, ConfigError and Unavailable when it cannot begin.
     """
@@ -145,16 +139,27 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
             " stop it, or give this one another name with --node"
         )
     lock.write_pid()
+    log.set_level(settings.daemon.log_level)
+    notifier = Notifier(os.environ)
+    notifier.status("opening the database")
     stop, reload = asyncio.Event(), asyncio.Event()
-    with _plain_errors(), _signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}):
+    calls = {
+        signal.SIGTERM: stop.set,
+        signal.SIGINT: stop.set,
+        signal.SIGHUP: reload.set,
+        signal.SIGUSR1: log.toggle_debug,
+    }
+    with plain_errors(), signals(calls):
         try:
-            async with _built(settings, clock) as parts:
-                await _serve(parts, load, stop, reload)
+            async with built(settings, clock) as parts:
+                await _serve(parts, load, stop, reload, notifier)
         finally:
             lock.release()
 
 
-async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event) -> None:
+async def _serve(
+    parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, notifier: Notifier
+) -> None:
     rescued = await parts.janitor.rescue_earlier()
     ticker = Ticker(parts.scheduler.tick)
     logger.info("daemon_started", node=parts.lease.node, campaigns=len(parts.settings.campaigns), rescued=rescued)
@@ -162,12 +167,12 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
     def jumped(seconds: float) -> None:
         logger.warning("clock_jumped", seconds=round(seconds, 1))
         # The minutes that the clock has left out have no second 0.
-        running.append(group.create_task(_kept_up(parts.scheduler.tick)))
+        running.append(group.create_task(kept_up(parts.scheduler.tick)))
         parts.spool.wake()
 
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(_kept_up(part))
+            group.create_task(kept_up(part))
             for part in (
                 parts.spool.watch,
                 parts.spool.run_settlements,
@@ -177,15 +182,20 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
                 lambda: ticker.keep_aligned(parts.clock, jumped),
                 lambda: _move_uploads(parts),
                 parts.scheduler.tick,
+                lambda: parts.vitals.keep(notifier),
             )
         ]
         parts.spool.waiters = list(parts.dialers.values())
         for dialer in parts.dialers.values():
-            group.create_task(_kept_up(dialer.run))
+            group.create_task(kept_up(dialer.run))
         ticker.start()
-        await _until_stopped(parts, load, stop, reload, group)
+        notifier.ready("sending")
+        await _until_stopped(parts, load, stop, reload, notifier, group)
         ticker.stop()
-        logger.info("daemon_draining", in_flight=sum(dialer.in_flight for dialer in parts.dialers.values()))
+        in_flight = sum(dialer.in_flight for dialer in parts.dialers.values())
+        logger.info("daemon_draining", in_flight=in_flight)
+        parts.vitals.is_stopping = True
+        notifier.stopping(f"stopping: {in_flight} under way", parts.settings.daemon.drain_s + LAST_WORDS_S + LEAVE_S)
         await parts.drain()
         for task in running:
             task.cancel()
@@ -193,7 +203,12 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
 
 
 async def _until_stopped(
-    parts: _Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, group: asyncio.TaskGroup
+    parts: Parts,
+    load: Callable[[], Settings],
+    stop: asyncio.Event,
+    reload: asyncio.Event,
+    notifier: Notifier,
+    group: asyncio.TaskGroup,
 ) -> None:
     while not stop.is_set():
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(reload.wait())]
@@ -202,15 +217,27 @@ async def _until_stopped(
             wait.cancel()
         if reload.is_set():
             reload.clear()
-            try:
-                _apply(parts, load(), group)
-            except ConfigError as error:
-                logger.error("reload_refused", problems=error.problems)
-            except Refused as error:
-                logger.error("reload_refused", problems=[str(error)])
+            notifier.reloading()
+            notifier.ready(_reload(parts, load, group))
 
 
-def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
+def _reload(parts: Parts, load: Callable[[], Settings], group: asyncio.TaskGroup) -> str:
+    """Read the configuration anew and go on with it, or else with the old one; return what became of it."""
+    try:
+        _apply(parts, load(), group)
+    except ConfigError as error:
+        logger.error("reload_refused", problems=error.problems)
+        return f"sending; the new configuration was refused, problems: {len(error.problems)}"
+    except Refused as error:
+        logger.error("reload_refused", problems=[str(error)])
+    except Exception as error:  # whatever is wrong with the new configuration, the old one is right
+        logger.exception("reload_refused", problems=[f"a bug: {type(error).__name__}"])
+    else:
+        return "sending; the new configuration holds"
+    return "sending; the new configuration was refused"
+
+
+def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     """Go on with a new configuration: providers that changed get a new dialer, the old one drains beside it."""
     old = parts.settings
     kept = [
@@ -221,7 +248,11 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     # Built before anything changes: what cannot be built leaves the old configuration whole.
     built = {name: parts.build_dialer(name, fresh) for name in fresh.providers if name not in kept}
     parts.settings = fresh
-    if (old.daemon, old.database) != (fresh.daemon, fresh.database):
+    parts.vitals.stall_s = fresh.daemon.stall_minutes * 60
+    if fresh.daemon.log_level != old.daemon.log_level:
+        log.set_level(fresh.daemon.log_level)
+    daemon = replace(old.daemon, stall_minutes=fresh.daemon.stall_minutes, log_level=fresh.daemon.log_level)
+    if (daemon, old.database) != (fresh.daemon, fresh.database):
         logger.warning("reload_needs_restart", tables="[daemon] and [database] are read at the start only")
     parts.scheduler.campaigns = fresh.campaigns
     parts.janitor.campaigns = fresh.campaigns
@@ -231,7 +262,7 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
         dialer.campaigns = campaigns_of(name, fresh)
     for name, dialer in built.items():
         parts.dialers[name] = dialer
-        group.create_task(_kept_up(dialer.run))
+        group.create_task(kept_up(dialer.run))
     parts.spool.waiters = list(parts.dialers.values())
     parts.spool.wake()
     logger.info("reloaded", campaigns=len(fresh.campaigns), providers=len(fresh.providers))
@@ -246,25 +277,15 @@ def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
     return before != after
 
 
-async def _retire(parts: _Parts, dialer: Dialer, drain_s: float) -> None:
+async def _retire(parts: Parts, dialer: Dialer, drain_s: float) -> None:
     parts.retiring.add(dialer)
     await dialer.drain(drain_s)
     await dialer.driver.close()
+    parts.spool.forget(f"claim for {dialer.name}")
     parts.retiring.discard(dialer)
 
 
-async def _kept_up(part: Callable[[], Awaitable[Any]]) -> None:
-    """Run a part to its end; when a bug ends it, say so and begin anew, so that the other parts go on."""
-    while True:
-        try:
-            await part()
-            return
-        except Exception:  # the loop that keeps the daemon alive
-            logger.exception("part_failed", part=getattr(part, "__qualname__", str(part)))
-            await asyncio.sleep(RESTART_S)
-
-
-async def _move_uploads(parts: _Parts) -> None:
+async def _move_uploads(parts: Parts) -> None:
     """Finish the uploads that a killed process had loaded but not moved into the spool. Runs until cancelled."""
     while True:
         try:
@@ -273,134 +294,3 @@ async def _move_uploads(parts: _Parts) -> None:
         except DatabaseGone as error:
             parts.spool.database_failed(error, "uploads")
         await asyncio.sleep(RESTART_S)
-
-
-async def run_once(
-    settings: Settings,
-    *,
-    on_progress: Callable[[int, int], None] | None = None,
-    clock: Callable[[], datetime] = utcnow,
-) -> Summary:
-    """Promote and send what is due now and may go now, and return what was done. It may run beside a daemon.
-
-    Raises Unavailable when the database is away.
-    """
-    stop = asyncio.Event()
-    with _plain_errors(), _signals({signal.SIGTERM: stop, signal.SIGINT: stop}):
-        async with _built(settings, clock) as parts:
-            summary = Summary()
-            async with asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(part)
-                    for part in (
-                        parts.spool.run_settlements(),
-                        parts.janitor.keep_lease(),
-                        parts.janitor.keep_watch(),
-                        _end_when(stop, parts),
-                        _impatient(parts),
-                    )
-                ]
-                try:
-                    await _catch_up(parts, summary, on_progress)
-                finally:
-                    await parts.drain()
-                    for task in background:
-                        task.cancel()
-    return summary
-
-
-async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int, int], None] | None) -> None:
-    now = parts.clock()
-    summary.rescued = await parts.janitor.rescue_earlier()
-    await bases.move(parts.store, clock=parts.clock)
-    summary.promoted = await parts.scheduler.promote(now)
-    summary.ended["expired"] += await parts.janitor.expire(now)
-    await parts.spool.ripen(now)
-    up_to_seq = await parts.store.read(newest_seq)
-    notice = asyncio.create_task(_report_progress(parts, up_to_seq, on_progress)) if on_progress else None
-    try:
-        done = await asyncio.gather(*(d.run_until_empty(up_to_seq) for d in parts.dialers.values()))
-    finally:
-        if notice is not None:
-            notice.cancel()
-            with suppress(asyncio.CancelledError):
-                await notice
-    for complete, dialer in zip(done, parts.dialers.values(), strict=True):
-        summary.ended.update(dialer.tally)
-        if not complete and dialer.breaker.shut_until is not None:
-            summary.down[dialer.name] = dialer.breaker.reason or "no answer"
-    await parts.spool.all_settled()
-    stuck = [
-        name for name in await _open_campaigns(parts, now) if parts.settings.campaigns[name].provider in summary.down
-    ]
-    summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
-
-
-async def _open_campaigns(parts: _Parts, now: datetime) -> list[str]:
-    stopped = await parts.store.read(paused)
-    return [
-        name
-        for name, campaign in parts.settings.campaigns.items()
-        if state_of(campaign, paused=name in stopped, now=now) is CampaignState.OPEN
-    ]
-
-
-async def _report_progress(parts: _Parts, up_to_seq: int, on_progress: Callable[[int, int], None]) -> None:
-    # Counted beside the sending, not before it: a large backlog takes a while to count.
-    may_go = await _open_campaigns(parts, parts.clock())
-    total = await parts.store.read(count_queued, campaigns=may_go, up_to_seq=up_to_seq)
-    total += sum(dialer.tally.total() for dialer in parts.dialers.values())
-    while True:
-        on_progress(sum(dialer.tally.total() for dialer in parts.dialers.values()), total)
-        await asyncio.sleep(0.2)
-
-
-async def _end_when(stop: asyncio.Event, parts: _Parts) -> None:
-    await stop.wait()
-    await asyncio.gather(*(dialer.drain(parts.settings.daemon.drain_s) for dialer in parts.dialers.values()))
-
-
-async def _impatient(parts: _Parts) -> None:
-    """Give up when the database stays away: a batch run is called again, a daemon is not."""
-    loop = asyncio.get_running_loop()
-    well_at = loop.time()
-    while True:
-        if parts.spool.database_error is None:
-            well_at = loop.time()
-        elif loop.time() - well_at > DATABASE_PATIENCE_S:
-            raise Unavailable(f"the database stays away: {parts.spool.database_error}")
-        await asyncio.sleep(1)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Raise the first error of a group by itself: callers know our errors, not which tasks they came from."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from group
-
-
-class _signals:  # noqa: N801  # reads as the context it is
-    """Set an event when a signal comes; a second one of the same kind does what the system does by default."""
-
-    def __init__(self, events: Mapping[signal.Signals, asyncio.Event]) -> None:
-        self._events = events
-
-    def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        for number in self._events:
-            self._loop.add_signal_handler(number, self._came, number)
-
-    def _came(self, number: signal.Signals) -> None:
-        self._events[number].set()
-        if number is not signal.SIGHUP:
-            for other in (signal.SIGTERM, signal.SIGINT):
-                self._loop.remove_signal_handler(other)
-
-    def __exit__(self, *_exc: object) -> None:
-        for number in self._events:
-            self._loop.remove_signal_handler(number)

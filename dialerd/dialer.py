@@ -37,6 +37,9 @@ MOST_WAITS = 2
 MOST_WAITS_FOR_RATE = 6
 LONGEST_PATIENCE_S = 120.0
 
+#: An idle dialer looks around so often, to show that it lives.
+TURN_S = 30.0
+
 UNSTARTED = Verdict(state=State.QUEUED, spent=0)
 
 
@@ -63,9 +66,12 @@ class Dialer:
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
         self._spool = spool
-        # Bound once: the module's logger would be bound anew for each of a million attempts.
-        self._log = logger.bind(provider=name)
-        self._interval_s = None if per_second is None else 1 / per_second
+        self._log_attempt = log.frequent("message_attempted", module=__name__, provider=name)
+        self.interval_s = None if per_second is None else 1 / per_second
+        #: Campaigns of which something was queued that might go, at the last look.
+        self.due: frozenset[str] = frozenset()
+        #: When it last had nothing to do or did what there was.
+        self.turned_at = asyncio.get_running_loop().time()
         self._up_to_seq: int | None = None
         loop = asyncio.get_running_loop()
         self._attempts = Attempts(
@@ -98,6 +104,11 @@ class Dialer:
         """How many permits are out."""
         return self._out.total()
 
+    @property
+    def oldest_attempt(self) -> float | None:
+        """When the oldest attempt under way began, by the loop's clock."""
+        return self._attempts.oldest
+
     def report(self) -> dict[str, Any]:
         """Return the provider's health for status: state, reason, permits out, messages a second since last asked."""
         now = asyncio.get_running_loop().time()
@@ -115,16 +126,20 @@ class Dialer:
         """Wake up when something is queued that may go through this provider now."""
         self._paused = notice.paused
         mine = [lane for lane in notice.lanes if lane.campaign in self.campaigns]
+        due: set[str] = set()
         if mine:
             now = self._spool.clock()
             may_go = {campaign.name: campaign for campaign in self._open_campaigns(now)}
-            if any(
-                lane.campaign in may_go
-                and (lane.zone == ZONE_NOT_ASKED or _awake(may_go[lane.campaign], lane.zone, now))
-                for lane in mine
-            ):
-                self._work = True
-                self._stir.set()
+            for lane in mine:
+                name = lane.campaign
+                if name in due or name not in may_go:
+                    continue
+                if lane.zone == ZONE_NOT_ASKED or _awake(may_go[name], lane.zone, now):
+                    due.add(name)
+        self.due = frozenset(due)
+        if due:
+            self._work = True
+            self._stir.set()
 
     # -- running -----------------------------------------------------------------------------------------------
 
@@ -133,6 +148,7 @@ class Dialer:
         while not self._draining:
             if await self._until_asked():
                 await self._ask()
+            self.turned_at = asyncio.get_running_loop().time()
 
     async def run_until_empty(self, up_to_seq: int) -> bool:
         """Send what waits up to `up_to_seq` and may go now; False if the provider was down and something may be left.
@@ -178,8 +194,9 @@ class Dialer:
             return True
         else:
             at = None if due else self._ask_at
+        look_at = now + TURN_S
         try:
-            async with asyncio.timeout_at(at):
+            async with asyncio.timeout_at(look_at if at is None else min(at, look_at)):
                 await self._stir.wait()
         except TimeoutError:
             pass
@@ -198,15 +215,15 @@ class Dialer:
             return
         now = self._spool.clock()
         free = self.breaker.allows(loop.time()) - self.in_flight
-        if self._interval_s is not None:
-            free = min(free, self._room(self._interval_s, self._attempts.waiting.total()))
+        if self.interval_s is not None:
+            free = min(free, self._room(self.interval_s, self._attempts.waiting.total()))
         terms = self._terms(now, free) if free > 0 else {}
         if not terms:
             self._spool.database_answered(f"claim for {self.name}")
             return
         order = Order(
             provider=self.name,
-            provider_interval_s=self._interval_s,
+            provider_interval_s=self.interval_s,
             incarnation=self._spool.lease.incarnation,
             node=self._spool.lease.node,
             now=now,
@@ -226,6 +243,7 @@ class Dialer:
             self._take(claimed)
 
     def _take(self, claimed: Claimed) -> None:
+        logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
         by_campaign = Counter(message.campaign for message, _ in claimed.messages)
         self._out.update(by_campaign)
         turn = max(self._served.values(), default=0) + 1
@@ -293,8 +311,8 @@ class Dialer:
         distances = []
         if campaign is not None and campaign.interval_s:
             distances.append(Distance(campaign.name, campaign.interval_s))
-        if self._interval_s:
-            distances.append(Distance(None, self._interval_s, message.parts))
+        if self.interval_s:
+            distances.append(Distance(None, self.interval_s, message.parts))
         return distances
 
     # -- what becomes of attempts --------------------------------------------------------------------------------
@@ -314,15 +332,17 @@ class Dialer:
             now=self._spool.clock(),
             jitter=jitter,
         )
-        self._log.debug(
-            "message_attempted",
+        self._log_attempt(
             message_id=message.id,
             campaign=message.campaign,
-            outcome=type(outcome).__name__,
             attempt=message.attempt,
-            error=decided.error,
+            parts=message.parts,
+            outcome=type(outcome).__name__,
+            then=decided.status or decided.state,
             took_s=round(took_s, 4),
         )
+        if decided.error and log.is_on("debug"):
+            logger.debug("message_answered", message_id=message.id, provider=self.name, error=decided.error)
         if decided.state is not State.QUEUED:
             self.tally[str(decided.status or decided.state)] += 1
         self._settle(message, decided)

@@ -3,12 +3,17 @@
 import json as jsonlib
 import logging
 import os
+import re
+import select
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-__all__ = ["EVENTS", "configure", "get"]
+__all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_on", "set_level", "toggle_debug"]
 
 #: Every event that dialerd logs: what happened, in the past tense, and what an operator reads out of it.
 EVENTS: dict[str, str] = {
@@ -23,7 +28,11 @@ EVENTS: dict[str, str] = {
     "drain_incomplete": "at the stop some outcomes could not be written; the next start calls them in doubt",
     "driver_failed": "a bug: a driver raised instead of giving an outcome; an attempt that it was is in doubt",
     "lease_lost": "this node was taken for dead, and what it had claimed was rescued; it begins a new life",
-    "message_attempted": "one attempt, with its outcome",
+    "level_changed": "SIGUSR1 has changed from which level on things are logged",
+    "lines_lost": "nobody took the log's lines for a while: so many are lost, and sending went on",
+    "message_answered": "at debug only: what was said of an attempt that did not succeed",
+    "message_attempted": "one attempt: its outcome, and what has become of the message",
+    "messages_claimed": "so many messages were claimed for one provider",
     "messages_ended": "so many messages ended at the claim, without an attempt (expired, blocked, failed)",
     "messages_expired": "so many messages had waited longer than their campaign's expires_s",
     "messages_promoted": "so many scheduled messages went to the spool",
@@ -31,16 +40,28 @@ EVENTS: dict[str, str] = {
     "outbox_line_ended": "the file driver found an unfinished last line and ended it: the next one stands alone",
     "outbox_reopened": "the file driver's file was moved or deleted (log rotation), and it goes on in a new one",
     "part_failed": "a bug: a part of the daemon raised; it is begun anew, and the other parts go on",
+    "progress_resumed": "the parts that stood still go on",
+    "progress_stopped": "these parts stand still though the database answers; systemd's watchdog is not fed",
     "provider_back": "a provider can be reached again, and its messages go on",
     "provider_shut": "a provider cannot be reached: its messages wait, at no cost, while it is probed",
     "reload_needs_restart": "a reload changed what is only read at the start",
     "reload_refused": "the new configuration is wrong; the daemon goes on with the old one",
     "reloaded": "the new configuration holds",
+    "sending_resumed": "a provider's messages go on, or nothing is due any more",
+    "sending_stalled": "messages are due, their provider is up, and none has gone for stall_minutes",
     "settlements_late": "outcomes came for messages that this node no longer held; the rescuer's word stands",
 }
 
 #: Keys that speak of a person.
 PRIVATE = ("address", "data", "destination", "subject", "text")
+#: Keys with what a provider or the system said: it may quote whom we wrote to.
+QUOTED = ("error", "reason")
+PERSONAL = re.compile(r"[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+|\+?\d[\d \-]{5,}\d")
+
+#: The levels by name, the lowest first.
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+#: A line whose reader is slow is waited for so long; from then on lines are lost until the reader takes them again.
+PATIENCE_S = 0.1
 
 #: syslog's priorities (RFC 5424, section 6.2.1), by which the journal sorts and colours: sd-daemon(3).
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -71,12 +92,54 @@ def configure(level: str, json: bool | None = None) -> None:
         exception_formatter=structlog.dev.plain_traceback,
     )
     last: list[Processor] = [structlog.processors.format_exc_info, _json_line] if as_json else [readable]
-    structlog.configure(
-        processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=_Stderr,
-    )
+    structlog.configure(processors=[*shared, *last], logger_factory=_Stderr)
+    set_level(level)
+    _form.prefix = ("<6>" if _is_journal() else "") if as_json else None
+    _form.encode = jsonlib.JSONEncoder(default=str, ensure_ascii=not _speaks_utf8()).encode
     _adopt_logging(shared, last)
+
+
+def set_level(level: str) -> None:
+    """Log from `level` (a key of LEVELS) on, whoever asked for a logger before."""
+    _form.asked = level
+    _log_from(level)
+
+
+def toggle_debug() -> None:
+    """Log at debug, or, if that was asked for before, at the level that was set last."""
+    level = _form.asked if is_on("debug") else "debug"
+    _log_from(level)
+    get(__name__).warning("level_changed", to=level)
+
+
+def _log_from(level: str) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    _form.level = LEVELS[level]
+
+
+def is_on(level: str) -> bool:
+    """Tell whether events of `level` are logged."""
+    return _form.level <= LEVELS[level]
+
+
+def frequent(event: str, *, module: str, **always: Any) -> Callable[..., None]:
+    """Return a function that logs one event at info, `log(**fields)`, as a logger of `module` would, at half the cost.
+
+    For what happens thousands of times a second. The fields must hold nothing private: they are not looked through.
+    """
+    plain = get(module)
+    head = jsonlib.dumps({"level": "info", "event": event, "module": module, **always}, default=str)[1:-1]
+
+    def write(**fields: Any) -> None:
+        if _form.level > logging.INFO:
+            return
+        if _form.prefix is None:
+            plain.info(event, **always, **fields)
+        else:
+            at = datetime.now(UTC).isoformat(timespec="microseconds")[:-6]
+            _write(f'{_form.prefix}{{"at": "{at}Z", {head}, {_form.encode(fields)[1:]}')
+
+    return write
 
 
 def without_private(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -84,13 +147,20 @@ def without_private(_logger: WrappedLogger, method: str, event: EventDict) -> Ev
     if method != "debug":
         for key in PRIVATE:
             event.pop(key, None)
+        for key in QUOTED:
+            if isinstance(event.get(key), str):
+                event[key] = PERSONAL.sub("…", event[key])
     return event
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     first = {key: event.pop(key) for key in ("at", "level", "event") if key in event}
-    line = jsonlib.dumps({**first, **event}, default=str, ensure_ascii=sys.stderr.encoding.lower() != "utf-8")
+    line = jsonlib.dumps({**first, **event}, default=str, ensure_ascii=not _speaks_utf8())
     return f"<{PRIORITIES.get(first['level'], 6)}>{line}" if _is_journal() else line
+
+
+def _speaks_utf8() -> bool:
+    return sys.stderr.encoding.lower() == "utf-8"
 
 
 def _is_journal() -> bool:
@@ -105,18 +175,61 @@ def _is_journal() -> bool:
     return named == f"{there.st_dev}:{there.st_ino}"
 
 
+class _Form:
+    """How lines are written now. `prefix` is what stands before a JSON line at info, None: they are no JSON."""
+
+    def __init__(self) -> None:
+        self.level = logging.DEBUG
+        #: The level that was asked for, whatever is logged for the moment.
+        self.asked = "debug"
+        self.prefix: str | None = None
+        self.encode: Callable[[Any], str] = jsonlib.dumps
+        #: Lines that were lost since one was last written.
+        self.lost = 0
+        #: What was stderr when we last wrote, and how we ask whether it takes a line.
+        self.stream: TextIO | None = None
+        self.poll: select.poll | None = None
+
+
+_form = _Form()
+
+
+def _write(line: str) -> None:
+    """Write a line. One that cannot be written (disk full, nobody reads) is lost: sending goes on."""
+    try:
+        if not _takes_a_line():
+            _form.lost += 1
+            return
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    if _form.lost:
+        lost, _form.lost = _form.lost, 0
+        get(__name__).warning("lines_lost", count=lost)
+
+
+def _takes_a_line() -> bool:
+    """Tell whether stderr takes a line without holding us up: a full pipe would, for as long as nobody reads it."""
+    if _form.stream is not sys.stderr:
+        _form.stream, _form.poll = sys.stderr, None
+        try:
+            poll = select.poll()
+            poll.register(sys.stderr.fileno(), select.POLLOUT)
+            _form.poll = poll
+        except (OSError, ValueError):
+            pass  # no file: a buffer of somebody who has us in the same process
+    return _form.poll is None or bool(_form.poll.poll(0 if _form.lost else PATIENCE_S * 1000))
+
+
 class _Stderr:
-    """Writes lines. One that cannot be written (disk full, nobody reads) is lost: sending goes on."""
+    """What structlog writes to."""
 
     def __init__(self, *_: object) -> None:
         pass
 
     def msg(self, line: str) -> None:
-        try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
+        _write(line)
 
     debug = info = warning = error = critical = msg
 
@@ -127,7 +240,7 @@ class _Adopted(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as a line of ours."""
         try:
-            _Stderr().msg(self.format(record))
+            _write(self.format(record))
         except Exception:  # noqa: BLE001  # a library's broken record must not stop who logged it
             self.handleError(record)
 

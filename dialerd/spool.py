@@ -78,6 +78,10 @@ class Spool:
         self.waiters: list[Waiter] = []
         self.database_error: str | None = None
         self._failing: set[str] = set()
+        #: When something that is asked of the database now and then last came back, well or not (the loop's clock).
+        self.turned_at: dict[str, float] = {}
+        #: Since when outcomes wait to be recorded, or when some last were.
+        self.unsettled_since: float | None = None
         self.looked = asyncio.Event()
         self._wake = asyncio.Event()
         self._pending: list[_Pending] = []
@@ -213,6 +217,8 @@ class Spool:
             provider=provider,
             verdict=verdict,
         )
+        if not self._pending:
+            self.unsettled_since = asyncio.get_running_loop().time()
         self._pending.append(_Pending(message, settlement, hold, settled))
         self._pending_added.set()
         if len(self._pending) >= MOST_SETTLED:
@@ -239,6 +245,7 @@ class Spool:
                 await self._record(batch)
             except DatabaseGone as error:
                 self.database_failed(error, "settle")
+                self.unsettled_since = asyncio.get_running_loop().time()
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 continue
@@ -252,6 +259,7 @@ class Spool:
             # Rescued by somebody and sent on, or ended by an operator, while we had lost our lease.
             logger.warning("settlements_late", count=len(batch) - done)
         del self._pending[: len(batch)]
+        self.unsettled_since = asyncio.get_running_loop().time() if self._pending else None
         if not self._pending:
             self._pending_added.clear()
         for item in batch:
@@ -278,6 +286,7 @@ class Spool:
 
     def database_failed(self, error: DatabaseGone, what: str) -> None:
         """Say once that the database is away. Where some things fail and others do not (a full disk), that is away."""
+        self.turned_at[what] = asyncio.get_running_loop().time()
         if not self._failing:
             logger.error("database_gone", error=str(error))
         self._failing.add(what)
@@ -285,6 +294,11 @@ class Spool:
 
     def database_answered(self, what: str) -> None:
         """Say once that it is back: when the last of what had failed went through."""
+        self.turned_at[what] = asyncio.get_running_loop().time()
+        self.forget(what)
+
+    def forget(self, what: str) -> None:
+        """Wait no longer for the database to answer something that nobody asks any more."""
         if what in self._failing:
             self._failing.discard(what)
             if not self._failing:

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -80,6 +81,21 @@ class PostgresServer:
             watcher.communicate()
         server.wait()
         self._processes = []
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the server and its sessions where they stand, and let them go on afterwards."""
+        server = self._processes[0]
+        frozen: list[int] = []
+        try:
+            while some := [pid for pid in (server.pid, *_children(server.pid)) if pid not in frozen]:
+                for pid in some:
+                    os.kill(pid, signal.SIGSTOP)
+                frozen += some
+            yield
+        finally:
+            for pid in reversed(frozen):
+                os.kill(pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """End the server and delete its data."""
@@ -218,3 +234,16 @@ def _is_ready(pid_file: Path, pid: int) -> bool:
     except FileNotFoundError:
         return False
     return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that this one has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found

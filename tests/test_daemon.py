@@ -14,11 +14,11 @@ import pytest
 from dialerd import daemon, drivers, ticker
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.outcome import Unreachable
-from dialerd.settings import load
+from dialerd.settings import Settings, load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
 from dialerd.store.spool import submit
-from tests.drivers.scripted import ScriptedDriver, hang
+from tests.drivers.scripted import ScriptedDriver, hang, when
 from tests.rig import message
 
 
@@ -33,13 +33,15 @@ def running(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "campaigns" / "c.toml").write_text('name = "c"\nchannel = "sms"\nprovider = "p"\n')
 
     @asynccontextmanager
-    async def run(driver: ScriptedDriver, count: int = 10) -> AsyncIterator[None]:
+    async def run(
+        driver: ScriptedDriver, count: int = 10, *, read: Callable[[Path], Settings] = load
+    ) -> AsyncIterator[None]:
         monkeypatch.setitem(drivers.DRIVERS, "discard", lambda _provider, _campaigns: driver)
         store = Store(database_url)
         await store.transact(migrate)
         await store.transact(submit, [message() for _ in range(count)])
         store.close()
-        task = asyncio.create_task(daemon.run(lambda: load(tmp_path)))
+        task = asyncio.create_task(daemon.run(lambda: read(tmp_path)))
         try:
             yield
             os.kill(os.getpid(), signal.SIGTERM)
@@ -93,3 +95,25 @@ async def test_it_stops_after_the_clock_jumped_while_nothing_can_be_promoted(
     driver = ScriptedDriver()
     async with running(driver):
         await driver.wait_sent(10)
+
+
+async def test_a_bug_that_a_reload_meets_changes_nothing(running: Callable[..., Any]) -> None:
+    """Whatever goes wrong while the configuration is read anew, the daemon goes on with the one it has."""
+    calls = []
+    asked_again = asyncio.Event()
+
+    def read(folder: Path) -> Settings:
+        calls.append(folder)
+        if len(calls) > 1:
+            asked_again.set()
+            raise RuntimeError("a bug")
+        return load(folder)
+
+    release = asyncio.Event()
+    driver = ScriptedDriver(when(release))
+    async with running(driver, 20, read=read):
+        await driver.wait_started(10)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.wait_for(asked_again.wait(), 10)
+        release.set()
+        await driver.wait_sent(20)

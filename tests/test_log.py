@@ -12,7 +12,9 @@ import pytest
 from dialerd import log
 
 DIALERD = Path(log.__file__).parent
-EVENT = re.compile(r"\b_?log(?:ger)?\.(?:debug|info|warning|error|exception|critical)\(\s*([^,)\s]+)")
+EVENT = re.compile(
+    r"\b(?:_?log(?:ger)?|get\(__name__\))\.(?:debug|info|warning|error|exception|critical|frequent)\(\s*([^,)\s]+)"
+)
 
 JOURNAL = """
 import os
@@ -86,6 +88,98 @@ def test_nothing_private(form: str) -> None:
     assert "59899000001" not in ended.stderr
     assert "Hola" not in ended.stderr.replace('text = "Hola"', "")
     assert "59899000001" in run("debug", form).stderr
+
+
+FREQUENT = """
+import sys
+from dialerd import log
+
+log.configure("info", {"json": True, "console": False}[sys.argv[1]])
+fields = dict(message_id="42", campaign="Promoción \\"ñ\\"", then="sent", took_s=0.25, attempt=1)
+log.frequent("message_attempted", module="dialerd.dialer", provider="p")(**fields)
+log.get("dialerd.dialer").info("message_attempted", provider="p", **fields)
+log.set_level("warning")
+log.frequent("message_attempted", module="dialerd.dialer", provider="p")(**fields)
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_frequent_event_is_written_like_any_other(form: str) -> None:
+    """What is logged the quick way is the line that the long way gives, and obeys the level."""
+    quick, usual = run(form, program=JOURNAL + FREQUENT).stderr.splitlines()
+
+    if form == "json":
+        assert (quick[:3], usual[:3]) == ("<6>", "<6>")
+        told = [json.loads(line[3:]) for line in (quick, usual)]
+        assert [len(event.pop("at")) for event in told] == [len("2026-01-01T00:00:00.000000Z")] * 2
+        assert told[0] == told[1]
+        assert "Promoción" in quick
+    else:
+        assert quick[27:].split() == usual[27:].split()
+
+
+def test_what_was_said_of_a_person() -> None:
+    """Addresses and numbers that a provider quotes in its answer stay out at info and above, and the rest is told."""
+    program = """
+from dialerd import log
+log.configure("debug", True)
+for level in ("debug", "warning"):
+    getattr(log.get("m"), level)("provider_shut", reason="550 5.1.1 <Ana.B@example.com>: unknown, call +598 99 000-001")
+"""
+    debug, warning = [json.loads(line)["reason"] for line in run(program=program).stderr.splitlines()]
+
+    assert "Ana.B@example.com" in debug
+    assert warning == "550 5.1.1 <…>: unknown, call …"
+
+
+def test_debug_and_back() -> None:
+    """Debug is switched on and off again for loggers that were made before, and the level asked for comes back."""
+    program = """
+from dialerd import log
+log.configure("error", True)
+logger = log.get("m")
+for turn in range(3):
+    logger.debug("message_read", turn=turn)
+    logger.warning("provider_back", turn=turn)
+    log.toggle_debug()
+"""
+    events = [json.loads(line) for line in run(program=program).stderr.splitlines()]
+
+    assert [(event["event"], event.get("turn", event.get("to"))) for event in events] == [
+        ("level_changed", "debug"), ("message_read", 1), ("provider_back", 1), ("level_changed", "debug"),
+    ]  # fmt: skip
+
+
+def test_a_reader_that_stands_still() -> None:
+    """When nobody takes the lines (the journal hangs), whole lines are lost and counted, and the daemon goes on."""
+    program = """
+import sys
+from dialerd import log
+log.configure("info", True)
+write = log.frequent("message_attempted", module="m")
+for number in range(3000):
+    write(number=number, more="x" * 100)
+print("went on", flush=True)
+sys.stdin.readline()
+write(number=3000)
+"""
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    with process, open(ours, "rb", buffering=0) as reader:  # noqa: PTH123
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"went on\n"
+        # Only now the reader wakes up.
+        told = b"".join(iter(lambda: reader.read(65536) or b"", b""))
+        process.communicate(b"\n")
+        told += reader.readall()
+
+    events = [json.loads(line) for line in told.splitlines()]
+    assert events[-2]["number"] == 3000
+    assert events[-1]["event"] == "lines_lost"
+    assert len(events) - 2 + events[-1]["count"] == 3000
 
 
 def test_lost_line_stops_nobody() -> None:

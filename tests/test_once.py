@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dialerd import drivers
-from dialerd.daemon import Summary, run_once
+from dialerd.batch import Summary, run_once
 from dialerd.model import breaker
 from dialerd.model.errors import Unavailable
 from dialerd.model.message import Message

@@ -20,13 +20,13 @@ from dialerd.model.message import Channel
 if TYPE_CHECKING:
     import tempfile
 
-    from dialerd import addresses, bases, daemon, intake, log, settings
+    from dialerd import addresses, bases, batch, intake, log, settings
     from dialerd.store import Store
     from dialerd.store import blacklist as blacklist_table
     from dialerd.store import repo as repo_table
 else:
     tempfile, log, settings = later("tempfile", "dialerd.log", "dialerd.settings")
-    addresses, bases, daemon, intake = later("dialerd.addresses", "dialerd.bases", "dialerd.daemon", "dialerd.intake")
+    addresses, bases, batch, intake = later("dialerd.addresses", "dialerd.bases", "dialerd.batch", "dialerd.intake")
     blacklist_table, repo_table = later("dialerd.store.blacklist", "dialerd.store.repo")
 
 __all__ = ["demo"]
@@ -110,7 +110,7 @@ async def _play(folder: Path, as_json: bool) -> None:
     async with frame.open_store() as store:
         await _bring_in(store, frame, folder, say)
     say("Sending what is due, as `dialerd run --once` does …")
-    await daemon.run_once(frame.settings)
+    await batch.run_once(frame.settings)
     async with frame.open_store() as store:
         first, last = await store.read(repo_table.bounds, repo_table.Filters())
         got = await store.read(repo_table.page, repo_table.Filters(), after_seq=first - 1, up_to_seq=last, most=100)

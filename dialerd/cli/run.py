@@ -12,10 +12,10 @@ from dialerd.cli.output import print_json, progress
 from dialerd.model.errors import Unavailable
 
 if TYPE_CHECKING:
-    from dialerd import daemon, log
-    from dialerd.daemon import Summary
+    from dialerd import batch, daemon, log
+    from dialerd.batch import Summary
 else:
-    daemon, log = later("dialerd.daemon", "dialerd.log")
+    batch, daemon, log = later("dialerd.batch", "dialerd.daemon", "dialerd.log")
 
 __all__ = ["run"]
 
@@ -29,7 +29,8 @@ __all__ = ["run"]
 async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None:
     """Run the daemon, or send once what is due and stop.
 
-    The daemon logs to stderr; SIGTERM drains and stops it, SIGHUP makes it read its configuration anew. With --once,
+    The daemon logs to stderr; SIGTERM drains and stops it, a second one ends it at once, SIGHUP makes it read its
+    configuration anew, SIGUSR1 makes it log at debug and, again, at the configured level. With --once,
     only what is due at the start is promoted and sent, without waiting for retries, windows or later dates; that may
     run beside a daemon. It ends with 75 when due messages remain because a provider was down.
     """
@@ -40,7 +41,7 @@ async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None
         await daemon.run(lambda: frame.load(node))
         return
     with progress("sending") as show:
-        summary = await daemon.run_once(frame.load(node), on_progress=show)
+        summary = await batch.run_once(frame.load(node), on_progress=show)
     print_json(_document(summary)) if as_json else _print(summary)
     if summary.remaining:
         down = "; ".join(f"{name} is down: {reason}" for name, reason in summary.down.items())

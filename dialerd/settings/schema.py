@@ -1,6 +1,7 @@
 """The tables of dialerd.toml: [daemon], [database] and [api]. The providers are in providers.py."""
 
 import re
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,18 @@ from pydantic import Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from dialerd.settings.tables import STRICT
-from dialerd.settings.values import Flag, Folder, ListenAt, Name, Network, Secret, expected, number
+from dialerd.settings.values import Flag, Folder, ListenAt, Name, Network, Secret, expected, number, one_of
 
-__all__ = ["NODE", "WHAT_NODE", "ApiSettings", "DaemonSettings", "DatabaseSettings", "InboundSettings", "default_url"]
+__all__ = [
+    "NODE",
+    "WHAT_NODE",
+    "ApiSettings",
+    "DaemonSettings",
+    "DatabaseSettings",
+    "InboundSettings",
+    "LogLevel",
+    "default_url",
+]
 
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 WHAT_NODE = "1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
@@ -43,6 +53,15 @@ def _url(value: object) -> str:
     raise expected(what)
 
 
+class LogLevel(StrEnum):
+    """From which level on the daemon logs."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def default_url(state_dir: Path) -> str:
     """Return the URL of the SQLite database in `state_dir`, an absolute path."""
     path = str(state_dir / "dialerd.db")
@@ -54,12 +73,15 @@ class DaemonSettings:
     """The process: `state_dir` (absolute) holds its files, `node` is its name among the nodes of one database.
 
     At SIGTERM, attempts get `drain_s` seconds to end. A node that was silent for `lease_s` seconds counts as dead.
+    Sending counts as stalled when for `stall_minutes` nothing went though something was due; 0: never.
     """
 
     state_dir: Folder
     node: Annotated[str, PlainValidator(_node)]
     drain_s: Annotated[float, number(least=0, most=3600)] = 15.0
     lease_s: Annotated[float, number(least=2, most=3600)] = 30.0
+    stall_minutes: Annotated[float, number(least=0, most=1440)] = 10.0
+    log_level: Annotated[LogLevel, one_of(LogLevel)] = LogLevel.INFO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

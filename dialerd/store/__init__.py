@@ -3,9 +3,10 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 #: PostgreSQL's serialization failure and deadlock: the transaction was rolled back whole and may simply run again.
 RUN_AGAIN = {"40001", "40P01"}
 MOST_RUNS = 5
+#: SQLite's transactions are short: a thread of ours that is in one for so long is itself what hangs.
+LONGEST_TRANSACTION_S = 60.0
 
 #: SQLSTATE classes that speak of the server, not of our statement: connection, resources (disk full), operator
 #: intervention, system error; and the two of waiting too long for a lock and of a standby that cannot write.
@@ -62,6 +65,9 @@ class Store:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="store")
         # SQLite has one writer; queueing for it here is fair and wakes at once, its own busy wait is neither.
         self._writer = threading.Lock() if self.dialect == "sqlite" else None
+        #: Since when a thread of ours has held SQLite's lock.
+        self._writing_since: float | None = None
+        self._asked: threading.Thread | None = None
 
     @property
     def dialect(self) -> str:
@@ -87,6 +93,8 @@ class Store:
         for run in range(1, MOST_RUNS + 1):
             try:
                 with translated_errors(), self._writer_turn(), self._engine.begin() as connection:
+                    if self._writer is not None:
+                        self._writing_since = time.monotonic()
                     result = function(connection, *args, **kwargs)
                     hit(f"{getattr(function, '__name__', 'transaction')}.written")
                     return result
@@ -109,7 +117,49 @@ class Store:
             yield
         else:
             with self._writer:
-                yield
+                try:
+                    yield
+                finally:
+                    self._writing_since = None
+
+    async def answers(self, function: Callable[[Connection], object], *, within_s: float) -> bool:
+        """Tell whether the database takes one transaction of `function` within so many seconds, beside all others.
+
+        It waits neither for a free worker nor for its turn, so it tells also when threads of ours hang: then it is not
+        the database's fault.
+        """
+        since = self._writing_since
+        if since is not None and time.monotonic() - since > LONGEST_TRANSACTION_S:
+            return True
+        if self._asked is not None and self._asked.is_alive():
+            return False
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bool] = loop.create_future()
+
+        def tell(answered: bool) -> None:
+            if not answer.done():
+                answer.set_result(answered)
+
+        def ask() -> None:
+            try:
+                with translated_errors(), self._engine.begin() as connection:
+                    function(connection)
+                answered = True
+            except _RunAgain:
+                answered = True
+            except DatabaseGone:
+                answered = False
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(tell, answered)
+
+        # A thread that hangs must not be waited for when the process ends.
+        self._asked = threading.Thread(target=ask, name="answers", daemon=True)
+        self._asked.start()
+        try:
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            return False
 
     def close(self) -> None:
         """Wait for what runs and close every connection."""

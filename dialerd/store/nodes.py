@@ -12,7 +12,7 @@ from dialerd.model.retry import Verdict
 from dialerd.store.settle import Settlement, settle
 from dialerd.store.tables import node as node_table
 
-__all__ = ["Incarnation", "beat", "enlist", "incarnations", "leave", "orphans", "rescue"]
+__all__ = ["Incarnation", "beat", "enlist", "incarnations", "leave", "orphans", "rescue", "touch"]
 
 #: The incarnation given to rows that stand as `sending` and name nobody.
 NOBODY = "nobody"
@@ -49,6 +49,13 @@ def beat(connection: Connection, incarnation: str, providers: Mapping[str, Any])
         f"UPDATE node SET beat = beat + 1, beat_at = {clock}, providers = :providers WHERE incarnation = :incarnation"
     ).bindparams(bindparam("providers", type_=node_table.c.providers.type))
     return connection.execute(statement, {"incarnation": incarnation, "providers": dict(providers)}).rowcount == 1
+
+
+def touch(connection: Connection, incarnation: str) -> None:
+    """Write what changes nothing, to see whether the database takes it; who holds the row is not waited for long."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = '3s'"))
+    connection.execute(text("UPDATE node SET pid = pid WHERE incarnation = :incarnation"), {"incarnation": incarnation})
 
 
 def leave(connection: Connection, incarnation: str) -> None:

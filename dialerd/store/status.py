@@ -30,7 +30,7 @@ WAITING = text(
 )
 
 #: How bad it is what a node tells of a provider, the worst first: of several nodes' news that is shown.
-WORST = ("down", "throttled", "up")
+WORST = ("stalled", "down", "throttled", "up")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,16 @@ class CampaignStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderStatus:
-    """One provider as the live nodes see it: `rate` in messages/s and `in_flight` over all of them."""
+    """One provider as the live nodes see it: `rate` in messages/s and `in_flight` over all of them.
+
+    `stalled_s`: messages are due, it is up, and yet for so many seconds none has gone; 0 while all is well.
+    """
 
     state: str
     reason: str | None
     rate: float = 0.0
     in_flight: int = 0
+    stalled_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +226,7 @@ def _merged(news: list[Mapping[str, Any]], providers: Collection[str]) -> dict[s
             reason=told[0].get("reason"),
             rate=sum(one.get("rate", 0.0) for one in told),
             in_flight=sum(one.get("in_flight", 0) for one in told),
+            stalled_s=max(one.get("stalled_s", 0.0) for one in told),
         )
     return merged
 

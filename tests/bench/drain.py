@@ -29,7 +29,7 @@ import psycopg
 from sqlalchemy import event
 
 from dialerd import log
-from dialerd.daemon import run_once
+from dialerd.batch import run_once
 from dialerd.examine import Examined
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import Channel, Status, new_id
@@ -91,9 +91,12 @@ def fill(url: str, messages: int, campaigns: int, standing: int) -> None:
 # -- what is measured ------------------------------------------------------------------------------------------------
 
 
-def drain_with_engine(url: str, campaigns: int) -> int:
-    """Drain with the engine as `dialerd run --once` does; return how many messages were sent."""
-    log.configure("info")
+def drain_with_engine(url: str, campaigns: int, log_level: str) -> int:
+    """Drain with the engine as `dialerd run --once` does; return how many messages were sent.
+
+    At info there is a line for each attempt, as the daemon writes it; at warning there is none.
+    """
+    log.configure(log_level)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder)
         (config / "campaigns").mkdir()
@@ -239,7 +242,7 @@ def print_figures(seconds: float, messages: int) -> None:
 def measured(kind: str, url: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Run one measurement in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.drain", "--child", kind, "--url", url]
-    command += ["--campaigns", str(arguments.campaigns)]
+    command += ["--campaigns", str(arguments.campaigns), "--log-level", arguments.log_level]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     figures: dict[str, float] = json.loads(output.splitlines()[-1])
     if figures["messages"] != arguments.messages:
@@ -287,11 +290,15 @@ def main() -> None:
     parser.add_argument("--campaigns", type=int, default=20)
     parser.add_argument("--standing", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--log-level", choices=list(log.LEVELS), default="info")
     parser.add_argument("--child", choices=["bare", "engine"], help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        {"bare": drain_bare, "engine": drain_with_engine}[arguments.child](arguments.url, arguments.campaigns)
+        if arguments.child == "bare":
+            drain_bare(arguments.url, arguments.campaigns)
+        else:
+            drain_with_engine(arguments.url, arguments.campaigns, arguments.log_level)
         return
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}")
     if arguments.database in {"sqlite", "both"}:

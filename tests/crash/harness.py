@@ -69,7 +69,8 @@ class Databases:
 class Site:
     """A configuration with one SMS campaign on one provider, the file driver; its database; its processes.
 
-    `options` are lines for the campaign's file, `more` are campaigns beside it. What is set is written by write().
+    `options` are lines for the campaign's file, `more` are campaigns beside it, `daemon_options` lines for [daemon].
+    What is set is written by write(); processes get `environment` too.
     """
 
     folder: Path
@@ -82,6 +83,8 @@ class Site:
     more: dict[str, str] = field(default_factory=dict)
     providers: str = ""
     node: str = "one"
+    daemon_options: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     config: Path = field(init=False)
     path: Path = field(init=False)
@@ -110,7 +113,7 @@ class Site:
         campaigns.mkdir(parents=True, exist_ok=True)
         (self.config / "dialerd.toml").write_text(
             f'[daemon]\nstate_dir = "{self.folder}/state"\nnode = "{self.node}"\n'
-            f"lease_s = {self.lease_s}\ndrain_s = {self.drain_s}\n"
+            f"lease_s = {self.lease_s}\ndrain_s = {self.drain_s}\n{self.daemon_options}"
             f'[database]\nurl = "{self.url}"\n'
             f'[providers.out]\ndriver = "file"\npath = "{self.path}"\nlatency_ms = {self.latency_ms}\n'
             f"max_in_flight = {self.max_in_flight}\n{self.providers}"
@@ -132,7 +135,9 @@ class Site:
 
     def start_function(self, function: str, *arguments: str, failpoint: str | None = None) -> Process:
         """Start a process that calls `module:function`."""
-        environment = {"DIALERD_CONFIG": str(self.config)} | ({"DIALERD_FAILPOINT": failpoint} if failpoint else {})
+        environment = {"DIALERD_CONFIG": str(self.config)} | self.environment
+        if failpoint:
+            environment["DIALERD_FAILPOINT"] = failpoint
         process = Process(self.folder, function, arguments, environment)
         self.processes.append(process)
         return process

@@ -125,6 +125,8 @@ class Process:
         """Return what it has logged, of one event or all."""
         found = []
         for line in self.stderr.splitlines():
+            if name is not None and name not in line:
+                continue
             try:
                 event = json.loads(line)
             except ValueError:

@@ -173,7 +173,16 @@ def test_defaults_that_are_shown_are_the_defaults(tmp_path: Path) -> None:
     """A commented line that shows a default shows the right one: putting it in force changes nothing."""
     shows = {
         "campaigns/ventas.toml": {"enabled", "on_doubt", "bases", "retry", "unicode", "max_parts"},
-        "dialerd.toml": {"drain_s", "lease_s", "migrate", "max_in_flight", "number_format", "latency_ms"},
+        "dialerd.toml": {
+            "drain_s",
+            "lease_s",
+            "stall_minutes",
+            "log_level",
+            "migrate",
+            "max_in_flight",
+            "number_format",
+            "latency_ms",
+        },
     }
     folder = tmp_path / "config"
     shutil.copytree(CONFIG, folder)

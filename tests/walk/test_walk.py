@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import text
 
-from dialerd import daemon, intake
+from dialerd import batch, daemon, intake
 from dialerd.settings import Settings, load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
@@ -126,7 +126,7 @@ async def test_once(walk: Walk) -> None:
             when=now + timedelta(minutes=minutes), now=now,
         )  # fmt: skip
 
-    summary = await daemon.run_once(walk.settings)
+    summary = await batch.run_once(walk.settings)
 
     assert (2, 2) == (summary.promoted, summary.ended["sent"])
     assert ["-90", "-1"] == [line["data"] for line in walk.lines()]

@@ -1,0 +1,132 @@
+"""One batch, `run --once`: promotes and sends what is due and may go now, and says what it did."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dialerd import bases
+from dialerd.daemon import Parts, built, utcnow
+from dialerd.model.errors import Unavailable
+from dialerd.model.rules import CampaignState, state_of
+from dialerd.settings import Settings
+from dialerd.signals import signals
+from dialerd.store.pause import paused
+from dialerd.store.spool import count_queued, newest_seq
+from dialerd.tasks import plain_errors
+
+__all__ = ["Summary", "run_once"]
+
+#: A batch run gives up when the database was away for so long.
+DATABASE_PATIENCE_S = 60.0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a batch run did: `ended` counts messages by status or state, `down` names providers that were away."""
+
+    promoted: int = 0
+    rescued: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    down: dict[str, str] = field(default_factory=dict)
+    remaining: int = 0
+
+
+async def run_once(
+    settings: Settings,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    clock: Callable[[], datetime] = utcnow,
+) -> Summary:
+    """Promote and send what is due now and may go now, and return what was done. It may run beside a daemon.
+
+    Raises Unavailable when the database is away.
+    """
+    stop = asyncio.Event()
+    with plain_errors(), signals({signal.SIGTERM: stop.set, signal.SIGINT: stop.set}):
+        async with built(settings, clock) as parts:
+            summary = Summary()
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(part)
+                    for part in (
+                        parts.spool.run_settlements(),
+                        parts.janitor.keep_lease(),
+                        parts.janitor.keep_watch(),
+                        _end_when(stop, parts),
+                        _impatient(parts),
+                    )
+                ]
+                try:
+                    await _catch_up(parts, summary, on_progress)
+                finally:
+                    await parts.drain()
+                    for task in background:
+                        task.cancel()
+    return summary
+
+
+async def _catch_up(parts: Parts, summary: Summary, on_progress: Callable[[int, int], None] | None) -> None:
+    now = parts.clock()
+    summary.rescued = await parts.janitor.rescue_earlier()
+    await bases.move(parts.store, clock=parts.clock)
+    summary.promoted = await parts.scheduler.promote(now)
+    summary.ended["expired"] += await parts.janitor.expire(now)
+    await parts.spool.ripen(now)
+    up_to_seq = await parts.store.read(newest_seq)
+    notice = asyncio.create_task(_report_progress(parts, up_to_seq, on_progress)) if on_progress else None
+    try:
+        done = await asyncio.gather(*(d.run_until_empty(up_to_seq) for d in parts.dialers.values()))
+    finally:
+        if notice is not None:
+            notice.cancel()
+            with suppress(asyncio.CancelledError):
+                await notice
+    for complete, dialer in zip(done, parts.dialers.values(), strict=True):
+        summary.ended.update(dialer.tally)
+        if not complete and dialer.breaker.shut_until is not None:
+            summary.down[dialer.name] = dialer.breaker.reason or "no answer"
+    await parts.spool.all_settled()
+    stuck = [
+        name for name in await _open_campaigns(parts, now) if parts.settings.campaigns[name].provider in summary.down
+    ]
+    summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
+
+
+async def _open_campaigns(parts: Parts, now: datetime) -> list[str]:
+    stopped = await parts.store.read(paused)
+    return [
+        name
+        for name, campaign in parts.settings.campaigns.items()
+        if state_of(campaign, paused=name in stopped, now=now) is CampaignState.OPEN
+    ]
+
+
+async def _report_progress(parts: Parts, up_to_seq: int, on_progress: Callable[[int, int], None]) -> None:
+    # Counted beside the sending, not before it: a large backlog takes a while to count.
+    may_go = await _open_campaigns(parts, parts.clock())
+    total = await parts.store.read(count_queued, campaigns=may_go, up_to_seq=up_to_seq)
+    total += sum(dialer.tally.total() for dialer in parts.dialers.values())
+    while True:
+        on_progress(sum(dialer.tally.total() for dialer in parts.dialers.values()), total)
+        await asyncio.sleep(0.2)
+
+
+async def _end_when(stop: asyncio.Event, parts: Parts) -> None:
+    await stop.wait()
+    await asyncio.gather(*(dialer.drain(parts.settings.daemon.drain_s) for dialer in parts.dialers.values()))
+
+
+async def _impatient(parts: Parts) -> None:
+    """Give up when the database stays away: a batch run is called again, a daemon is not."""
+    loop = asyncio.get_running_loop()
+    well_at = loop.time()
+    while True:
+        if parts.spool.database_error is None:
+            well_at = loop.time()
+        elif loop.time() - well_at > DATABASE_PATIENCE_S:
+            raise Unavailable(f"the database stays away: {parts.spool.database_error}")
+        await asyncio.sleep(1)
