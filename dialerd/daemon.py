@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from dialerd import bases, drivers, log
 from dialerd.dialer import Dialer
+from dialerd.examine import examine
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
@@ -80,6 +82,7 @@ class _Parts:
             campaigns=campaigns,
             max_in_flight=provider.max_in_flight,
             per_second=provider.per_second,
+            examine=partial(examine, provider=provider),
         )
 
     def report(self) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ from tests.store.filled import NOW, migrated
 VENTAS = Campaign(name="Ventas->", channel=Channel.SMS, provider="p", region="UY")
 HELD = Campaign(name="Held", channel=Channel.SMS, provider="p", region="UY", bases=Bases.HELD)
 MAIL = Campaign(name="News", channel=Channel.EMAIL, provider="p", email=EmailPart(sender="a@example.com"))
-SETTINGS: Any = SimpleNamespace(campaigns={one.name: one for one in (VENTAS, HELD, MAIL)})
+SETTINGS: Any = SimpleNamespace(providers={}, campaigns={one.name: one for one in (VENTAS, HELD, MAIL)})
 
 #: Anything that one line can hold.
 LINE_TEXT = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
@@ -507,7 +507,9 @@ async def test_file_of_which_nothing_loaded_may_come_again(store: Store, tmp_pat
     first = await bases.load(store, SETTINGS, path, now=NOW)
     assert (0, 1, False) == (first.accepted, first.rejected, first.already)
 
-    later: Any = SimpleNamespace(campaigns={"Later": Campaign(name="Later", channel=Channel.SMS, provider="p")})
+    later: Any = SimpleNamespace(
+        providers={}, campaigns={"Later": Campaign(name="Later", channel=Channel.SMS, provider="p")}
+    )
     second = await bases.load(store, later, path, now=NOW)
 
     assert (1, 0, False) == (second.accepted, second.rejected, second.already)
@@ -670,7 +672,7 @@ async def test_movers_wake_and_report(store: Store, tmp_path: Path, small_steps:
 
 
 def of(*campaigns: Campaign) -> Any:
-    return SimpleNamespace(campaigns={one.name: one for one in campaigns})
+    return SimpleNamespace(providers={}, campaigns={one.name: one for one in campaigns})
 
 
 def sms(name: str, region: str | None) -> Campaign:
