@@ -26,6 +26,7 @@ from dialerd.bases.lines import Fields, is_header, read_line
 from dialerd.model.campaign import Bases, Campaign, EmailPart
 from dialerd.model.errors import BadAddress, DatabaseGone, Refused
 from dialerd.model.message import Channel
+from dialerd.settings import DiscardProvider
 from dialerd.store import Store, blacklist, staged, uploads
 from dialerd.store.blacklist import Entry
 from tests.store.filled import NOW, migrated
@@ -666,6 +667,17 @@ async def test_movers_wake_and_report(store: Store, tmp_path: Path, small_steps:
 
     assert [(2, 5), (4, 5), (5, 5)] == seen
     assert len(woken) == 3
+
+
+async def test_numbers_that_the_provider_does_not_accept(store: Store, tmp_path: Path) -> None:
+    """A line whose number the campaign's provider would refuse is rejected as a bad number."""
+    settings: Any = SimpleNamespace(
+        campaigns=SETTINGS.campaigns, providers={VENTAS.provider: DiscardProvider(name="p", accept=r"^\+59899")}
+    )
+    file = written(tmp_path, "Ventas->;099344484;good;1", "Ventas->;098344484;bad;1")
+    loaded = await bases.load(store, settings, file, now=NOW)
+
+    assert (loaded.accepted, [error.reason for error in loaded.errors]) == (1, ["bad number"])
 
 
 # Blacklists
