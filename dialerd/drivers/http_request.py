@@ -85,8 +85,8 @@ class Requests:
         #: Where the gateway is: scheme, host and port.
         self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
         self._url = _compiled(quote(url, safe=URL_SAFE + "{}"), _percent)
-        self._query = [(_percent(name), _compiled(text, _percent)) for name, text in (provider.query or {}).items()]
-        self._form = [(_percent(name), _compiled(text, _percent)) for name, text in (provider.form or {}).items()]
+        self._query = _compiled_fields(provider.query)
+        self._form = _compiled_fields(provider.form)
         self._json = _compiled_json(provider.json) if provider.json is not None else None
         given = {name.lower(): value for name, value in provider.headers.items()}
         kind = given.get("content-type") or _kind_of(provider)
@@ -174,6 +174,17 @@ class Requests:
 
 def _compiled(text: str, encoder: Callable[[str], str]) -> _Template:
     return _Template(parse(text), encoder)
+
+
+def _compiled_fields(fields: Mapping[str, str] | None) -> list[tuple[str, _Template]]:
+    """Return names and values of a query or a form; here what stands around the placeholders is encoded as well."""
+    return [
+        (
+            _percent(name),
+            _Template(tuple(_percent(p) if isinstance(p, str) else p for p in parse(text)), _percent),
+        )
+        for name, text in (fields or {}).items()
+    ]
 
 
 def _members(members: list[tuple[str, _Template]], values: Mapping[str, str]) -> str:
