@@ -5,7 +5,6 @@ preset has the keys of an http provider and three more: `about`, `reference` (wh
 and `parameters`, what the provider's table has to bring.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
@@ -20,16 +19,19 @@ from pydantic.dataclasses import dataclass
 
 from dialerd.model.placeholder import placeholders, substitute
 from dialerd.settings.gateway import PresetUrl
-from dialerd.settings.problems import Loc, Report
+from dialerd.settings.problems import SECRET_WORD, Loc, Report
 from dialerd.settings.providers import HttpKeys, template_clashes
 from dialerd.settings.sources import Hidden, SourceError, parse_toml, read_toml
 from dialerd.settings.tables import STRICT, Clash, check
-from dialerd.settings.values import Flag, FreeText, Line, Text
+from dialerd.settings.values import Flag, FreeText, Line, Text, nearest
 
-__all__ = ["Shelf"]
+__all__ = ["Shelf", "shown"]
 
 #: Keys of a preset that are not those of a provider.
 ABOUT = frozenset({"about", "reference", "parameters"})
+
+#: For a value that is missing, which is told: what uses it is checked all the same.
+STAND_IN = "http://host"
 
 #: Of these a request has one: whoever brings one needs no other from the preset.
 BODIES = frozenset({"form", "json", "body"})
@@ -95,12 +97,14 @@ class Shelf:
         name = given.get("preset")
         if name is None:
             return _with_host(given)
-        found = self._take(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or not isinstance(given.get("parameters", {}), dict):
+            return given  # which is told where the table is checked
+        found = self._take(name)
         if found is None:
-            if not isinstance(name, str) or name not in self._known:
-                near = difflib.get_close_matches(str(name), self.names(), n=1)
-                what = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(self.names())}"
-                report.wrong((*loc, "preset"), what if near else f"the name of a preset: {what}", name)
+            if name not in self._known:
+                near = nearest(name, self.names())
+                what = f"did you mean {near!r}?" if near else f"one of {', '.join(self.names())}"
+                report.wrong((*loc, "preset"), f"the name of a preset: {what}", name)
             return given
         preset, raw = found
         fills = {key: value for key, value in raw.items() if key not in ABOUT and key not in given}
@@ -147,6 +151,17 @@ class Shelf:
         return None if preset is None or report.lines else (preset, raw)
 
 
+def shown(value: object, key: str = "") -> Any:
+    """Return what a preset filled in, for whoever asks; what stands as it is where a secret belongs is hidden."""
+    if isinstance(value, Mapping):
+        return {name: shown(entry, str(name)) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [shown(entry, key) for entry in value]
+    if isinstance(value, str) and SECRET_WORD.search(key) and key != "url" and next(placeholders(value), None) is None:
+        return "(hidden)"
+    return value
+
+
 def _packed() -> list[Traversable]:
     folder = resources.files("dialerd") / "drivers" / "presets"
     return [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
@@ -157,8 +172,6 @@ def _parameters(
 ) -> dict[str, Any]:
     """Return the parameters with defaults; user and password may stand in `auth`. Only what is used is needed."""
     own = given.get("parameters", {})
-    if not isinstance(own, dict):
-        return {}
     auth = given.get("auth")
     from_auth = {key: auth[key] for key in ("user", "password") if key in auth} if isinstance(auth, dict) else {}
     used = {found.name for found in placeholders({**given, **fills, "parameters": {}, "filled": {}})}
@@ -181,7 +194,7 @@ def _parameters(
             used |= {found.name for found in placeholders(values[key])} if key in used else set()
         elif key in used:
             report.add((*loc, "parameters", key), f"expected this key: {parameter.about or 'the preset needs it'}")
-            values[key] = ""
+            values[key] = STAND_IN
     strings = {key: value for key, value in values.items() if isinstance(value, str)}
     return {
         key: substitute(value, strings) if isinstance(value, str) and key not in own and key not in from_auth else value
@@ -196,6 +209,6 @@ def _with_host(table: dict[str, Any]) -> dict[str, Any]:
         return table
     head = match(r"(?:https?://)?(?:\$\{\w+\}|[^/?#])*", url)
     assert head is not None
-    strings = {key: value.rstrip("/") for key, value in parameters.items() if isinstance(value, str)}
+    strings = {key: value.rstrip("/") if isinstance(value, str) else STAND_IN for key, value in parameters.items()}
     whole = substitute(head[0], strings) + url[head.end() :]
     return {**table, "url": Hidden(whole) if isinstance(url, Hidden) else whole}

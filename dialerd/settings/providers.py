@@ -1,5 +1,6 @@
 """The tables [providers.NAME] of dialerd.toml: one kind for each driver."""
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -225,6 +226,12 @@ class HttpProvider(HttpKeys):
         yield from template_clashes(given, parameters if isinstance(parameters, dict) else {})
 
 
+def _host(url: str) -> str:
+    """Return scheme and host of a URL; a preset's may begin with a parameter, which stands for both."""
+    found = re.match(r"https?://(?:\$\{[^{}]*\}|\{id\}|[^/?#])*", url)
+    return found[0] if found else ""
+
+
 def template_clashes(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[Clash]:
     """Yield what is wrong with the templates of a request: several bodies, or placeholders that stand for nothing."""
     carried = [key for key in ("form", "json", "body") if key in given]
@@ -239,6 +246,8 @@ def template_clashes(given: Mapping[str, Any], parameters: Mapping[str, Any]) ->
             if found.name not in OF_MESSAGE and found.name not in parameters:
                 known = ", ".join([*OF_MESSAGE, *parameters])
                 yield key, f"{shown} stands for nothing: expected one of {known}, or $${{…}} for a plain ${{…}}"
+            elif key == "url" and isinstance(given["url"], str) and str(found) in _host(given["url"]):
+                yield key, f"{shown}: a message cannot say which host is asked"
             elif found.is_int and key != "json":
                 yield key, f"{shown}: only in json a value can be a number"
 
