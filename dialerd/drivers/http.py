@@ -2,8 +2,9 @@
 
 What is asked is made in http_request.py, what is answered judged in http_answer.py; here is what the network does:
 
+    all `connections` busy for longer than timeout_s                                        Throttled
     no such host, refused, TLS or its certificate failed, no connection within timeout_s    Unreachable
-    no answer within timeout_s of that, connection lost, nonsense, an answer cut off         InDoubt
+    no answer within timeout_s of that, connection lost, nonsense, an answer cut off        InDoubt
 
 A connection that is used again can be closed by the gateway in the very moment we write. Nothing tells then whether
 the request was read, so it is a doubt as well, whatever the method: here a GET sends an SMS too, and is never repeated
@@ -18,6 +19,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from aiohttp import (
     ClientConnectionError,
@@ -44,7 +46,7 @@ from dialerd.drivers.http_request import Requests
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.message import Message
-from dialerd.model.outcome import Failed, Outcome, Unreachable
+from dialerd.model.outcome import Failed, Outcome, Throttled, Unreachable
 from dialerd.settings import HttpProvider, Probe, Scheme
 
 __all__ = ["Http"]
@@ -65,12 +67,16 @@ class _Lost(Exception):
     """The request may have been read, and there is no answer to it."""
 
 
+class _Busy(Exception):
+    """No connection came free in time."""
+
+
 class _NoConnection(Exception):
     """Nothing was sent, and why."""
 
 
 class Http:
-    """A gateway. At most `max_in_flight` connections; each is used again while it is warm."""
+    """A gateway. At most `connections`, or as many as may be in flight; each is used again while it is warm."""
 
     def __init__(self, provider: HttpProvider, campaigns: Mapping[str, Campaign]) -> None:
         self._provider = provider
@@ -79,26 +85,31 @@ class Http:
         self._origin = URL(self._requests.origin, encoded=True)
         self._session: ClientSession | None = None
         self._closed = False
-        # A connection, the request with its answer, and the latter once more where a digest is asked for first.
-        self.attempt_limit_s: float | None = 3 * provider.timeout_s + LATE_S
+        self._most = min(provider.connections or provider.max_in_flight, provider.max_in_flight)
+        self._line = asyncio.Semaphore(self._most) if self._most < provider.max_in_flight else None
+        # A place in line, a connection, the answer, and the latter once more where a digest is asked for first. It also
+        # ends answers that come in drops, of which each is in time.
+        self.attempt_limit_s: float | None = 4 * provider.timeout_s + LATE_S
 
     async def send(self, message: Message) -> Outcome:
         """Ask the gateway to send one SMS."""
-        if self._closed:
-            return Unreachable("the driver is closed")
         try:
             request = self._requests.of(message)
         except Refused as refused:
             return Failed(str(refused))
         try:
-            async with self._answer(request.method, request.url, request.headers, request.body) as answer:
-                content, is_whole = await _read(answer)
+            async with self._place_in_line():
+                if self._closed:
+                    return Unreachable("the driver is closed")
+                async with self._answer(request.method, request.url, request.headers, request.body) as answer:
+                    content, is_whole = await _read(answer)
         except _NoConnection as trouble:
             return Unreachable(str(trouble))
+        except _Busy as busy:
+            return Throttled(str(busy))
         except _Lost as lost:
             return self._judge.doubt(str(lost))
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        reply = Reply(answer.status, headers, decoded(content, answer.charset), is_whole)
+        reply = Reply(answer.status, answer.headers, decoded(content, answer.charset), is_whole)
         return self._judge.outcome(reply, request, datetime.now(UTC))
 
     async def probe(self) -> None:
@@ -126,6 +137,26 @@ class Http:
         return f"{self._origin.host}:{self._origin.port}"
 
     @asynccontextmanager
+    async def _place_in_line(self) -> AsyncIterator[None]:
+        """Wait for one of `connections` to be free.
+
+        Raises:
+            _Busy: none was within timeout_s.
+        """
+        if self._line is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._provider.timeout_s):
+                await self._line.acquire()
+        except TimeoutError:
+            raise _Busy(f"all {self._most} connections were busy for too long") from None
+        try:
+            yield
+        finally:
+            self._line.release()
+
+    @asynccontextmanager
     async def _answer(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> AsyncIterator["_Answer"]:
@@ -137,13 +168,10 @@ class Http:
         """
         limit_s = self._provider.timeout_s
         try:
-            # aiohttp's own limits say where it was waiting; this one is for answers that come in drops.
-            async with asyncio.timeout(3 * limit_s):
-                session = self._open()
-                async with session.request(
-                    method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
-                ) as response:
-                    yield _Answer(response)
+            async with self._open().request(
+                method, _parsed(url), headers=headers, data=body, allow_redirects=False
+            ) as response:
+                yield _Answer(response)
         except (ConnectionTimeoutError, ClientConnectorError) as error:
             raise _NoConnection(f"{self._place}: {_reason(error, limit_s)}") from None
         except InvalidURL:
@@ -167,7 +195,7 @@ class Http:
                 middlewares.insert(0, digest)
             self._session = ClientSession(
                 connector=TCPConnector(
-                    limit=provider.max_in_flight,
+                    limit=self._most,
                     keepalive_timeout=IDLE_S,
                     ttl_dns_cache=60,
                     ssl=ssl.create_default_context() if self._origin.scheme == "https" else True,
@@ -202,6 +230,12 @@ class _Answer:
             self.charset = response.charset
         except (LookupError, ValueError):
             self.charset = None
+
+
+@lru_cache(maxsize=16)
+def _parsed(url: str) -> URL:
+    """Return a URL that is encoded already; one that is the same for all messages is parsed once."""
+    return URL(url, encoded=True)
 
 
 async def _read(answer: _Answer) -> tuple[bytes, bool]:

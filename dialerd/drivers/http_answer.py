@@ -58,7 +58,7 @@ TAG = re.compile(r"<[^<>]{0,500}>")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was answered; header names are in lower case. Not `is_whole`: it was longer than we read."""
+    """What was answered; `headers` finds names in lower case. Not `is_whole`: it was longer than we read."""
 
     status: int
     headers: Mapping[str, str]

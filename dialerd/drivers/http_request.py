@@ -29,10 +29,15 @@ from dialerd.settings import HttpProvider, Method, Scheme
 
 __all__ = ["Request", "Requests"]
 
+#: Placeholders that tell how a text is coded.
+CODED = frozenset({"coding", "hex"})
+
 FORM = "application/x-www-form-urlencoded"
 
 #: What may stand in the plain part of a URL; everything else, spaces and letters beyond ASCII, is percent-encoded.
 URL_SAFE = "%:/?#[]@!$&'()*+,;=-._~"
+
+PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
 
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 
@@ -133,7 +138,6 @@ class Requests:
     def _values(self, message: Message) -> dict[str, str]:
         campaign = self._campaigns.get(message.campaign)
         rule = campaign.unicode if campaign is not None else UnicodeRule.AUTO
-        encoded = encode(message.data, rule)
         text = transliterate(message.data) if rule is UnicodeRule.TRANSLITERATE else message.data
         region = campaign.region if campaign is not None else None
         codings = self._provider.coding
@@ -148,9 +152,11 @@ class Requests:
             "base": message.base or "",
             "parts": str(message.parts),
             "seq": str(message.seq),
-            "coding": codings.gsm7 if encoded.coding is Coding.GSM7 else codings.ucs2,
         }
-        if "hex" in self._needs:
+        # The rest is costly, or needless: a plain text can be sent by any rule.
+        if self._needs & CODED or not text or not text.isascii() or not text.isprintable():
+            encoded = encode(message.data, rule)
+            values["coding"] = codings.gsm7 if encoded.coding is Coding.GSM7 else codings.ucs2
             values["hex"] = b"".join(encoded.parts).hex()
         if "port" in self._needs:
             values["port"] = self._port(message)
@@ -193,7 +199,8 @@ def _members(members: list[tuple[str, _Template]], values: Mapping[str, str]) ->
 
 
 def _percent(value: str) -> str:
-    return quote(value, safe="", errors="replace")
+    # Most values are ids and numbers, which quote would look at octet by octet.
+    return value if PLAIN.fullmatch(value) else quote(value, safe="", errors="replace")
 
 
 def _plain(value: str) -> str:

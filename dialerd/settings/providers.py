@@ -182,8 +182,9 @@ TEMPLATES = ("url", "query", "form", "json", "body", "headers")
 class HttpKeys(BaseProvider):
     """What a gateway is asked, and how its answers are read.
 
-    None means: `method` GET, or POST if there is something to carry; `success` any 2xx; `throttled` 429; `unavailable`
-    401 and 407; nothing is `permanent`; the answer names no id; `idempotency_key`: the gateway knows none.
+    None means: `method` GET, or POST if there is something to carry; `connections` as many as `max_in_flight`;
+    `success` any 2xx; `throttled` 429 and 503; `unavailable` 401 and 407; nothing is `permanent`; the answer names no
+    id; `idempotency_key`: the gateway knows none.
     """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})
@@ -199,6 +200,7 @@ class HttpKeys(BaseProvider):
     auth: HttpAuth | None = Field(default=None, repr=False)
     coding: Codings = Field(default_factory=Codings)
     timeout_s: Seconds = 10.0
+    connections: Annotated[int, whole(1, 10_000)] | None = None
     success: Answer | None = None
     id: ProviderId | None = None
     permanent: Answer | None = None

@@ -130,6 +130,19 @@ async def test_connections_are_used_again(gateway: Gateway, make: Make) -> None:
     assert gateway.connections <= 3
 
 
+async def test_fewer_connections_than_messages(gateway: Gateway, make: Make) -> None:
+    """`connections` may be fewer than max_in_flight: the others wait in line, and are throttled if that is too long."""
+    driver = make(gateway, connections=2, max_in_flight=50)
+    assert set(await asyncio.gather(*(driver.send(an_sms()) for _ in range(20)))) == {Sent()}
+    assert gateway.connections <= 2
+
+    impatient = make(gateway, connections=1, timeout_s=0.2)
+    assert impatient._line is not None
+    async with impatient._line:
+        assert await impatient.send(an_sms()) == Throttled("all 1 connections were busy for too long")
+    assert len(gateway.asked) == 20
+
+
 @pytest.mark.parametrize("method", [Method.GET, Method.POST, Method.PUT])
 async def test_lost_on_a_used_connection(gateway: Gateway, make: Make, method: Method) -> None:
     """A warm connection that is closed instead of an answer is a doubt, and nothing is asked twice: a GET sends too."""
@@ -156,7 +169,7 @@ async def test_idle_connection_that_was_closed(gateway: Gateway, make: Make) -> 
 
 
 async def test_answer_in_drops(gateway: Gateway, make: Make) -> None:
-    """A gateway that sends its answer for ever, byte by byte, is not waited for: a doubt."""
+    """A gateway that sends its answer for ever, byte by byte, is cut off by the dialer, and the connection closed."""
     ended = asyncio.Event()
 
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -171,9 +184,12 @@ async def test_answer_in_drops(gateway: Gateway, make: Make) -> None:
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        outcome = await make(gateway, url=url, timeout_s=0.2).send(an_sms())
+        driver = make(gateway, url=url, timeout_s=0.1)
+        assert driver.attempt_limit_s == 3.4
+        # As the dialer does at that limit, but sooner.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(driver.send(an_sms()), 0.5)
         await ended.wait()
-    assert isinstance(outcome, InDoubt)
 
 
 @pytest.mark.parametrize(
