@@ -16,7 +16,7 @@ from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_
 from dialerd.cli.output import local, print_json, print_table
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.rules import campaign_opens_at, state_of
-from dialerd.settings import HttpProvider, Provider, Settings, shown
+from dialerd.settings import HttpProvider, Provider, Settings, without_secrets
 from dialerd.store import Store
 from dialerd.store.migrate import migrate as bring_to_head
 from dialerd.store.pause import paused
@@ -144,7 +144,7 @@ def _preset(provider: Provider) -> dict[str, Any]:
     """Return what a provider's preset is and fills in, nothing where there is none."""
     if not isinstance(provider, HttpProvider) or provider.preset is None:
         return {}
-    return {"preset": {"name": provider.preset, "fills": shown(provider.filled)}}
+    return {"preset": {"name": provider.preset, "fills": without_secrets(provider.filled)}}
 
 
 def _print(document: dict[str, Any], settings: Settings) -> None:

@@ -67,6 +67,10 @@ class _Lost(Exception):
     """The request may have been read, and there is no answer to it."""
 
 
+class _Silent(_Lost):
+    """No answer came in time."""
+
+
 class _Busy(Exception):
     """No connection came free in time."""
 
@@ -113,15 +117,20 @@ class Http:
         return self._judge.outcome(reply, request, datetime.now(UTC))
 
     async def probe(self) -> None:
-        """Return when the gateway takes connections and answers `HEAD /`, however, unless a proxy says it is away."""
+        """Return when the gateway takes connections, unless it is silent to `HEAD /` or a proxy says that it is away.
+
+        Gateways that know no HEAD answer it with any nonsense, or close: they are there.
+        """
         try:
             if self._provider.probe is Probe.CONNECT:
                 await self._connect()
                 return
             async with self._answer("HEAD", str(self._origin), {}, None) as answer:
                 status = answer.status
-        except (_NoConnection, _Lost) as trouble:
+        except (_NoConnection, _Silent) as trouble:
             raise Unavailable(str(trouble)) from trouble
+        except _Lost:
+            return
         if status in AWAY:
             raise Unavailable(f"{self._place}: HTTP {status} to HEAD /")
 
@@ -164,7 +173,7 @@ class Http:
 
         Raises:
             _NoConnection: nothing was sent.
-            _Lost: there is no answer, or not to its end.
+            _Lost: there is no answer, or not to its end; _Silent: none in time.
         """
         limit_s = self._provider.timeout_s
         try:
@@ -177,7 +186,7 @@ class Http:
         except InvalidURL:
             raise _NoConnection(f"{self._place}: not a URL that can be asked") from None
         except (ServerTimeoutError, TimeoutError):
-            raise _Lost(f"{self._place}: no answer within {limit_s:g} s") from None
+            raise _Silent(f"{self._place}: no answer within {limit_s:g} s") from None
         except ClientPayloadError:
             raise _Lost(f"{self._place}: connection lost within the answer") from None
         except ClientResponseError:
@@ -190,9 +199,9 @@ class Http:
         if self._session is None:
             provider = self._provider
             middlewares = [_never_again]
-            if provider.auth is not None and provider.auth.scheme is Scheme.DIGEST and provider.auth.password:
-                digest = DigestAuthMiddleware(provider.auth.user or "", provider.auth.password.get_secret_value())
-                middlewares.insert(0, digest)
+            if provider.auth is not None and provider.auth.scheme is Scheme.DIGEST:
+                password = provider.auth.password.get_secret_value() if provider.auth.password is not None else ""
+                middlewares.insert(0, DigestAuthMiddleware(provider.auth.user or "", password))
             self._session = ClientSession(
                 connector=TCPConnector(
                     limit=self._most,

@@ -255,13 +255,13 @@ def _told(reply: Reply, request: Request) -> str:
 
 
 def _target(reply: Reply) -> str:
-    """Return where a redirect points to, without what a query may tell."""
+    """Return which host a redirect points to; its path and query may repeat what was asked."""
     try:
         parts = urlsplit(reply.headers.get("location", ""))
-        target = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
     except ValueError:
-        target = ""
-    return UNPRINTABLE.sub(" ", target)[:LONGEST_TOLD].strip() or "nowhere"
+        return "nowhere"
+    host = parts.netloc.rpartition("@")[2]
+    return UNPRINTABLE.sub(" ", f"{parts.scheme}://{host}")[:LONGEST_TOLD] if host else "another path"
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -1,11 +1,13 @@
 """What a gateway is asked for one message: an http provider's templates, filled in, each value encoded for its place.
 
-    url, query      percent-encoded UTF-8 (RFC 3986), a space as %20
-    form            application/x-www-form-urlencoded, UTF-8
+    url, query      percent-encoded (RFC 3986), a space as %20
+    form            application/x-www-form-urlencoded
     json            JSON strings; a string that is nothing but `${name:int}` becomes a number
     body            as its Content-Type says, or else as it begins: XML is escaped for <, JSON for { and [, plain
                     text for anything else
-    headers         without control characters
+    headers         without control characters, in UTF-8
+
+`charset` is that of url, query, form and body; JSON is ASCII with escapes.
 
 A member of query, form, json or headers that uses a value which is not there (no source, a parameter left empty) is
 left out, and so is a table or an array of json that has become empty by that. In url and body it is empty.
@@ -22,6 +24,7 @@ from xml.sax.saxutils import escape as xml_escape
 
 from dialerd.examine import number_for
 from dialerd.model.campaign import Campaign, UnicodeRule
+from dialerd.model.errors import BadText
 from dialerd.model.message import Message
 from dialerd.model.placeholder import OF_MESSAGE, Placeholder, parse, placeholders
 from dialerd.model.text import Coding, encode, transliterate
@@ -89,13 +92,14 @@ class Requests:
         url, login = _without_login(provider.url or "")
         #: Where the gateway is: scheme, host and port.
         self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
-        self._url = _compiled(quote(url, safe=URL_SAFE + "{}"), _percent)
-        self._query = _compiled_fields(provider.query)
-        self._form = _compiled_fields(provider.form)
+        percent = _percent_in(provider.charset)
+        self._url = _compiled(quote(url, safe=URL_SAFE + "{}", encoding=provider.charset), percent)
+        self._query = _compiled_fields(provider.query, percent)
+        self._form = _compiled_fields(provider.form, percent)
         self._json = _compiled_json(provider.json) if provider.json is not None else None
         given = {name.lower(): value for name, value in provider.headers.items()}
         kind = given.get("content-type") or _kind_of(provider)
-        self._body = _compiled(provider.body, _encoder(kind)) if provider.body is not None else None
+        self._body = _compiled(provider.body, _encoder(kind, percent)) if provider.body is not None else None
         self._headers = [(name, _compiled(text, _header)) for name, text in provider.headers.items()]
         self._fixed = {"Content-Type": kind} if kind and "content-type" not in given else {}
         if authorization := _authorization(provider, login):
@@ -132,7 +136,7 @@ class Requests:
         if self._json is not None:
             return json.dumps(self._json(values)).encode()
         if self._body is not None:
-            return (self._body.fill(values, must=True) or "").encode("utf-8", "replace")
+            return _octets(self._body.fill(values, must=True) or "", self._provider.charset)
         return None
 
     def _values(self, message: Message) -> dict[str, str]:
@@ -182,12 +186,12 @@ def _compiled(text: str, encoder: Callable[[str], str]) -> _Template:
     return _Template(parse(text), encoder)
 
 
-def _compiled_fields(fields: Mapping[str, str] | None) -> list[tuple[str, _Template]]:
+def _compiled_fields(fields: Mapping[str, str] | None, encoder: Callable[[str], str]) -> list[tuple[str, _Template]]:
     """Return names and values of a query or a form; here what stands around the placeholders is encoded as well."""
     return [
         (
-            _percent(name),
-            _Template(tuple(_percent(p) if isinstance(p, str) else p for p in parse(text)), _percent),
+            encoder(name),
+            _Template(tuple(encoder(p) if isinstance(p, str) else p for p in parse(text)), encoder),
         )
         for name, text in (fields or {}).items()
     ]
@@ -198,9 +202,21 @@ def _members(members: list[tuple[str, _Template]], values: Mapping[str, str]) ->
     return "&".join(f"{name}={value}" for name, value in filled if value is not None)
 
 
-def _percent(value: str) -> str:
-    # Most values are ids and numbers, which quote would look at octet by octet.
-    return value if PLAIN.fullmatch(value) else quote(value, safe="", errors="replace")
+def _percent_in(charset: str) -> Callable[[str], str]:
+    def percent(value: str) -> str:
+        # Most values are ids and numbers, which quote would look at octet by octet.
+        return value if PLAIN.fullmatch(value) else quote(_octets(value, charset), safe="")
+
+    return percent
+
+
+def _octets(text: str, charset: str) -> bytes:
+    """Return a text in the gateway's charset; BadText if that cannot spell it."""
+    try:
+        return text.encode(charset)
+    except UnicodeEncodeError as error:
+        letter = error.object[error.start]
+        raise BadText(f"the gateway's charset {charset} cannot spell U+{ord(letter):04X}", "bad text") from None
 
 
 def _plain(value: str) -> str:
@@ -229,15 +245,14 @@ def _kind_of(provider: HttpProvider) -> str | None:
     if provider.body is None:
         return None
     begin = provider.body.lstrip()[:1]
-    return {"<": "application/xml; charset=utf-8", "{": "application/json", "[": "application/json"}.get(
-        begin, "text/plain; charset=utf-8"
-    )
+    kinds = {"<": f"application/xml; charset={provider.charset}", "{": "application/json", "[": "application/json"}
+    return kinds.get(begin, f"text/plain; charset={provider.charset}")
 
 
-def _encoder(kind: str | None) -> Callable[[str], str]:
+def _encoder(kind: str | None, percent: Callable[[str], str]) -> Callable[[str], str]:
     kind = (kind or "").partition(";")[0].strip().lower()
     if kind == FORM:
-        return _percent
+        return percent
     if kind.endswith(("/json", "+json")):
         return _json_string
     return _xml if kind.endswith(("/xml", "+xml")) else _plain

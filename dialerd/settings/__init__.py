@@ -29,7 +29,7 @@ from dialerd.settings.gateway import (
     Scheme,
 )
 from dialerd.settings.links import CampaignFile, check_callers, check_names, check_providers
-from dialerd.settings.presets import Shelf, shown
+from dialerd.settings.presets import Shelf, without_secrets
 from dialerd.settings.problems import Report
 from dialerd.settings.providers import (
     PROVIDERS,
@@ -88,7 +88,7 @@ __all__ = [
     "SmtpProvider",
     "Tls",
     "load",
-    "shown",
+    "without_secrets",
 ]
 
 SECTIONS = ("daemon", "database", "api", "providers")

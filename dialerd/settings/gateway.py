@@ -16,6 +16,7 @@ from dialerd.settings.values import Line, MaybeEmptySecret, Name, Pattern, Secre
 
 __all__ = [
     "Answer",
+    "Charset",
     "Codings",
     "HeaderName",
     "HttpAuth",
@@ -138,8 +139,21 @@ def _not_json(value: object) -> Iterator[str]:
         yield "no dates and times without quotes"
 
 
+def _charset(value: object) -> str:
+    name = word(1, 40)(value)
+    what = "a charset that spells ASCII as it is, such as utf-8 or iso-8859-1"
+    plain = "".join(map(chr, range(0x20, 0x7F)))
+    try:
+        if plain.encode(name) != plain.encode("ascii"):
+            raise expected(what)
+    except (LookupError, ValueError):
+        raise expected(what) from None
+    return name
+
+
 HttpUrl = Annotated[str, PlainValidator(_http_url)]
 PresetUrl = Annotated[str, PlainValidator(_preset_url)]
+Charset = Annotated[str, PlainValidator(_charset)]
 Statuses = Annotated[frozenset[int], PlainValidator(_statuses)]
 HeaderName = Annotated[str, PlainValidator(_header)]
 JsonBody = Annotated[dict[str, Any], PlainValidator(_json)]

@@ -25,7 +25,7 @@ from dialerd.settings.sources import Hidden, SourceError, parse_toml, read_toml
 from dialerd.settings.tables import STRICT, Clash, check
 from dialerd.settings.values import Flag, FreeText, Line, Text, nearest
 
-__all__ = ["Shelf", "shown"]
+__all__ = ["Shelf", "without_secrets"]
 
 #: Keys of a preset that are not those of a provider.
 ABOUT = frozenset({"about", "reference", "parameters"})
@@ -151,12 +151,12 @@ class Shelf:
         return None if preset is None or report.lines else (preset, raw)
 
 
-def shown(value: object, key: str = "") -> Any:
+def without_secrets(value: object, key: str = "") -> Any:
     """Return what a preset filled in, for whoever asks; what stands as it is where a secret belongs is hidden."""
     if isinstance(value, Mapping):
-        return {name: shown(entry, str(name)) for name, entry in value.items()}
+        return {name: without_secrets(entry, str(name)) for name, entry in value.items()}
     if isinstance(value, list):
-        return [shown(entry, key) for entry in value]
+        return [without_secrets(entry, key) for entry in value]
     if isinstance(value, str) and SECRET_WORD.search(key) and key != "url" and next(placeholders(value), None) is None:
         return "(hidden)"
     return value

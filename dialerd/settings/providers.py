@@ -12,6 +12,7 @@ from dialerd.model.message import Channel
 from dialerd.model.placeholder import OF_MESSAGE, placeholders
 from dialerd.settings.gateway import (
     Answer,
+    Charset,
     Codings,
     HeaderName,
     HttpAuth,
@@ -198,6 +199,7 @@ class HttpKeys(BaseProvider):
     body: Text | None = Field(default=None, repr=False)
     headers: dict[HeaderName, Line] = Field(default_factory=dict, repr=False)
     auth: HttpAuth | None = Field(default=None, repr=False)
+    charset: Charset = "utf-8"
     coding: Codings = Field(default_factory=Codings)
     timeout_s: Seconds = 10.0
     connections: Annotated[int, whole(1, 10_000)] | None = None

@@ -13,13 +13,15 @@ from typing import Any, ClassVar
 
 import pytest
 import trustme
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dialerd.drivers import Driver, build
 from dialerd.drivers.http import LARGEST_ANSWER, Http
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import Unavailable
 from dialerd.model.message import Channel, State
-from dialerd.model.outcome import Deferred, InDoubt, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.model.retry import verdict
 from dialerd.settings import Answer, HttpAuth, HttpProvider, Method, Probe, ProviderId, Scheme
 from tests.drivers.conformance import DriverConformance, Kind, Peer, an_sms
@@ -222,6 +224,25 @@ async def test_charsets(gateway: Gateway, make: Make, content: bytes, kind: str)
     assert await make(gateway, success=Answer(body="^Aceptó")).send(an_sms()) == Sent("7")
 
 
+@given(garbage=st.binary(max_size=200), is_headed=st.booleans())
+@settings(max_examples=60)
+def test_any_answer(garbage: bytes, is_headed: bool) -> None:
+    """Whatever comes over the wire, there is an outcome; it is a success only if an HTTP answer said so."""
+
+    async def ask() -> Outcome:
+        said = b"HTTP/1.1 200 OK\r\n" * is_headed + garbage
+        async with Gateway(says=lambda _asked: said + b"\r\nConnection: close") as gateway:
+            driver = Http(provider(gateway, timeout_s=5.0), CAMPAIGNS)
+            outcome = await driver.send(an_sms())
+            await driver.close()
+            return outcome
+
+    outcome = asyncio.run(ask())
+    assert isinstance(outcome, InDoubt | Deferred | Sent | Throttled | Unreachable)
+    if isinstance(outcome, Sent):
+        assert is_headed or garbage.startswith(b"HTTP/1")
+
+
 # -- who is there ----------------------------------------------------------------------------------------------------
 
 
@@ -283,15 +304,27 @@ async def test_no_connection_in_time(gateway: Gateway, make: Make) -> None:
 
 
 async def test_probe_sees_through_a_proxy(gateway: Gateway, make: Make) -> None:
-    """A proxy that is up before a gateway that is away does not pass for it; any other answer does."""
+    """A proxy that is up before a gateway that is away does not pass for it, nor does a gateway that is silent."""
     driver = make(gateway)
     await driver.probe()
     gateway.head = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
     with pytest.raises(Unavailable, match="502"):
         await driver.probe()
+    gateway.head = HANG
+    with pytest.raises(Unavailable, match="no answer"):
+        await make(gateway, timeout_s=0.2).probe()
 
     await make(gateway, probe=Probe.CONNECT).probe()
-    assert (gateway.heads, gateway.asked) == (2, [])
+    assert (gateway.heads, gateway.asked) == (3, [])
+
+
+@pytest.mark.parametrize("head", [answer("OK"), answer("", 405), b"OK\r\n\r\n", DROP])
+async def test_probe_of_a_gateway_that_knows_no_head(gateway: Gateway, make: Make, head: bytes) -> None:
+    """Whatever else it answers, a gateway is there: it must not stay shut for its manners."""
+    gateway.head = head
+    driver = make(gateway)
+    await driver.probe()
+    assert await driver.send(an_sms()) == Sent()
 
 
 # -- who we are ------------------------------------------------------------------------------------------------------
@@ -397,9 +430,9 @@ async def test_idempotency_key(gateway: Gateway, make: Make) -> None:
 
 async def test_redirects_are_not_followed(gateway: Gateway, make: Make) -> None:
     """A redirected request is not sent on to where nobody has configured it; the error says where it pointed."""
-    gateway.says = answer("", 308, Location="/elsewhere?k=1")
+    gateway.says = answer("", 308, Location="https://us:pw@elsewhere.example:8443/a?k=1")
     assert await make(gateway).send(an_sms()) == Deferred(
-        "HTTP 308 Permanent Redirect: redirected to /elsewhere, which is not followed"
+        "HTTP 308 Permanent Redirect: redirected to https://elsewhere.example:8443, which is not followed"
     )
     gateway.says = answer("", 303, Location="/done")
     assert isinstance(await make(gateway, method=Method.POST).send(an_sms()), InDoubt)

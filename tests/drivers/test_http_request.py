@@ -109,6 +109,17 @@ def test_coding() -> None:
     assert long["h"] == "00e1" * 100
 
 
+def test_charset() -> None:
+    """A gateway that knows no UTF-8 gets its own charset, and never a text that this would spoil."""
+    keys: dict[str, Any] = {"charset": "iso-8859-1", "url": "http://h/ñ?m=${message}"}
+    assert asked({"data": "señor"}, **keys).url == "http://h/%F1?m=se%F1or"
+    assert asked({"data": "señor"}, form={"m": "¡${message}"}, **keys).body == b"m=%A1se%F1or"
+    plain = asked({"data": "señor"}, body="${message}", **keys)
+    assert (plain.body, plain.headers["Content-Type"]) == ("señor".encode("latin-1"), "text/plain; charset=iso-8859-1")
+    with pytest.raises(Refused, match=r"iso-8859-1 cannot spell U\+20AC"):
+        asked({"data": "5 €"}, **keys)
+
+
 def test_transliterated() -> None:
     """A campaign that transliterates sends what its parts were counted of."""
     request = asked({"data": "“sí”", "campaign": "Llano"}, query={"m": "${message}", "c": "${coding}"})

@@ -103,6 +103,11 @@ class Gateway:
         async with asyncio.timeout(20), self._came:
             await self._came.wait_for(lambda: len(self.asked) >= number)
 
+    async def probed(self, number: int = 1) -> None:
+        """Return once so many HEADs have come."""
+        async with asyncio.timeout(60), self._came:
+            await self._came.wait_for(lambda: self.heads >= number)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._open.add(writer)
@@ -121,8 +126,10 @@ class Gateway:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if method == "HEAD":
-            self.heads += 1
             said = self.head
+            async with self._came:
+                self.heads += 1
+                self._came.notify_all()
         else:
             asked = Asked(method, target, {k: v.encode("latin-1").decode() for k, v in headers.items()}, body)
             said = self.says(asked) if callable(self.says) else self.says

@@ -163,6 +163,8 @@ def test_http_absent_is_none(read: Read) -> None:
         (HTTP + "headers = { a = \"b\\r\\nc: d\" }", ["headers.a: expected a string of at most 1000 characters wi"]),
         (HTTP + "auth = { user = 'u' }", ["auth: expected user and password, or bearer"]),
         (HTTP + "auth = { user = 'u', password = 'p', bearer = 'b' }", ["auth: expected user and password, or bearer"]),
+        (HTTP + "charset = 'utf-16'", ["charset: expected a charset that spells ASCII as it is, such as utf-8"]),
+        (HTTP + "charset = 'hex'", ["charset: expected a charset that spells ASCII as it is"]),
         (HTTP + "timeout_s = 0", ["timeout_s: expected a number above 0, at most 3600 (got 0)"]),
         (HTTP + "success = {}", ["success: expected status, body or json"]),
         (HTTP + "success = { status = '2x' }", ["success.status: expected an HTTP status such as 404 or \"2xx\", "]),
