@@ -10,6 +10,7 @@ A connection that is used again can be closed by the gateway in the very moment 
 the request was read, so it is a doubt as well, whatever the method: here a GET sends an SMS too, and is never repeated
 by the client on its own. To make that rare, connections idle for longer than IDLE_S are not used again: servers close
 theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or more, and one that closes earlier says `Connection: close`.
+For gateways that close after each answer and do not say so there is `keep_alive = false`.
 """
 
 import asyncio
@@ -205,13 +206,17 @@ class Http:
             self._session = ClientSession(
                 connector=TCPConnector(
                     limit=self._most,
-                    keepalive_timeout=IDLE_S,
+                    **({"keepalive_timeout": IDLE_S} if provider.keep_alive else {"force_close": True}),
                     ttl_dns_cache=60,
                     ssl=ssl.create_default_context() if self._origin.scheme == "https" else True,
                 ),
                 timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
                 cookie_jar=DummyCookieJar(),
-                headers={"User-Agent": "dialerd", "Accept-Encoding": "identity"},
+                headers={
+                    "User-Agent": "dialerd",
+                    "Accept-Encoding": "identity",
+                    **({} if provider.keep_alive else {"Connection": "close"}),
+                },
                 middlewares=middlewares,
                 trust_env=False,
             )

@@ -203,6 +203,7 @@ class HttpKeys(BaseProvider):
     coding: Codings = Field(default_factory=Codings)
     timeout_s: Seconds = 10.0
     connections: Annotated[int, whole(1, 10_000)] | None = None
+    keep_alive: Flag = True
     success: Answer | None = None
     id: ProviderId | None = None
     permanent: Answer | None = None

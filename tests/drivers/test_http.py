@@ -224,6 +224,15 @@ async def test_charsets(gateway: Gateway, make: Make, content: bytes, kind: str)
     assert await make(gateway, success=Answer(body="^Aceptó")).send(an_sms()) == Sent("7")
 
 
+async def test_no_keep_alive(gateway: Gateway, make: Make) -> None:
+    """A gateway that closes after each answer without saying so gets a fresh connection each time, and is told."""
+    driver = make(gateway, keep_alive=False)
+    for _ in range(3):
+        assert await driver.send(an_sms()) == Sent()
+    assert gateway.connections == 3
+    assert {asked.headers["connection"] for asked in gateway.asked} == {"close"}
+
+
 @given(garbage=st.binary(max_size=200), is_headed=st.booleans())
 @settings(max_examples=60)
 def test_any_answer(garbage: bytes, is_headed: bool) -> None:

@@ -292,7 +292,7 @@ async def test_jasmin(gateway: Gateway, make: Make) -> None:
      ("vonage", {"messageId": "1", "status": "delivered", "err-code": "0", "client-ref": "x"}),
      ("infobip", {"results": [{"messageId": "1", "status": {"groupName": "DELIVERED"}, "error": {"name": "OK"}}]}),
      ("jasmin", {"id": "1", "message_status": "DELIVRD", "level": "2", "err": "000"}),
-     ("kannel", {"ours": "x", "status": "1", "answer": ""}), ("dinstar", {"user_id": 7, "status": "DELIVERED"})],
+     ("kannel", {"ours": "x", "status": "1", "answer": ""})],
 )  # fmt: skip
 def test_receipt_fields(preset: str, callback: dict[str, Any], tmp_path: Path) -> None:
     """A preset knows where the provider's callback, as its reference shows it, carries id and status."""
