@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from dialerd import log
 from dialerd.addresses import zones_of
 from dialerd.attempts import Attempts
 from dialerd.drivers.base import Driver
-from dialerd.examine import ZONE_NOT_ASKED, examine
+from dialerd.examine import ZONE_NOT_ASKED, Examined, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign
@@ -58,6 +58,7 @@ class Dialer:
         campaigns: Mapping[str, Campaign],
         max_in_flight: int,
         per_second: float | None,
+        examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined] = examine,
     ) -> None:
         self.name = name
         self.driver = driver
@@ -72,6 +73,7 @@ class Dialer:
         self.due: frozenset[str] = frozenset()
         #: When it last had nothing to do or did what there was.
         self.turned_at = asyncio.get_running_loop().time()
+        self._examine = examine
         self._up_to_seq: int | None = None
         loop = asyncio.get_running_loop()
         self._attempts = Attempts(
@@ -230,7 +232,7 @@ class Dialer:
             permits=free,
             terms=terms,
             awake=lambda campaign, zone: _awake(campaign, zone, now),
-            examine=examine,
+            examine=self._examine,
             up_to_seq=self._up_to_seq,
         )
         try:

@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from dialerd import daemon, drivers, ticker
+from dialerd.model.campaign import UnicodeRule
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.outcome import Unreachable
 from dialerd.settings import Settings, load
@@ -19,7 +21,7 @@ from dialerd.store import Store
 from dialerd.store.migrate import migrate
 from dialerd.store.spool import submit
 from tests.drivers.scripted import ScriptedDriver, hang, when
-from tests.rig import message
+from tests.rig import campaign, message
 
 
 @pytest.fixture
@@ -117,3 +119,17 @@ async def test_a_bug_that_a_reload_meets_changes_nothing(running: Callable[..., 
         await asyncio.wait_for(asked_again.wait(), 10)
         release.set()
         await driver.wait_sent(20)
+
+
+@pytest.mark.parametrize(
+    ("changed", "renewed"),
+    [({}, False), ({"enabled": False}, False), ({"region": "AR"}, True), ({"unicode": UnicodeRule.GSM7}, True),
+     ({"name": "other"}, True), ({"provider": "q"}, True)],
+)  # fmt: skip
+def test_a_driver_is_renewed_with_what_it_writes_by(changed: dict[str, Any], renewed: bool) -> None:
+    """A reload that changes how a campaign's numbers or texts are written gives its provider a new driver."""
+    before, after = (
+        cast(Any, SimpleNamespace(campaigns={one.name: one}))
+        for one in (campaign(region="UY"), campaign(**{"region": "UY"} | changed))
+    )
+    assert daemon._messages_changed(before, after, "p") is renewed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from dialerd import drivers
+    from dialerd import settings as configuration
     from dialerd import store as database
     from dialerd.settings import Provider, Settings
     from dialerd.store import migrate as migrations
     from dialerd.store import pause as pauses
 else:
     asyncio, resources, drivers = later("asyncio", "importlib.resources", "dialerd.drivers")
+    (configuration,) = later("dialerd.settings")
     database, migrations, pauses = later("dialerd.store", "dialerd.store.migrate", "dialerd.store.pause")
 
 __all__ = ["check", "init", "migrate"]
@@ -91,8 +94,8 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
     """Say whether the configuration is right and the providers answer.
 
     All errors of all files are shown at once. Then each provider is asked whether it can be reached (nothing is sent),
-    and each campaign is shown: open, or why not and when it opens next. Exit status: 2 for a wrong configuration, 75
-    when a provider or the database cannot be reached.
+    what a preset fills in is shown, and each campaign: open, or why not and when it opens next. Exit status: 2 for a
+    wrong configuration, 75 when a provider or the database cannot be reached.
     """
     settings = frame.settings
     away: dict[str, str] = {}
@@ -138,6 +141,7 @@ def _document(
                 "driver": provider.driver,
                 "reachable": None if offline else answers[name] is None,
                 "reason": answers.get(name),
+                **_preset(provider),
             }
             for name, provider in settings.providers.items()
         },
@@ -152,6 +156,13 @@ def _document(
     }
 
 
+def _preset(provider: Provider) -> dict[str, Any]:
+    """Return what a provider's preset is and fills in, nothing where there is none."""
+    if not isinstance(provider, configuration.HttpProvider) or provider.preset is None:
+        return {}
+    return {"preset": {"name": provider.preset, "fills": configuration.without_secrets(provider.filled)}}
+
+
 def _print(document: dict[str, Any], settings: Settings) -> None:
     answer = {None: "not asked", True: "can be reached", False: "cannot be reached"}
     click.echo(f"The configuration in {settings.config_dir} is right.")
@@ -163,6 +174,12 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
         title="Providers",
     )
     click.echo()
+    for name, one in document["providers"].items():
+        if "preset" in one:
+            click.echo(f"The preset {one['preset']['name']} fills in for {name}:")
+            for key, value in one["preset"]["fills"].items():
+                click.echo(f"  {key} = {_as_toml(value)}")
+            click.echo()
     print_table(
         ["campaign", "state", "opens at", "provider"],
         [
@@ -171,6 +188,15 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
         ],
         title="Campaigns",
     )
+
+
+def _as_toml(value: object) -> str:
+    """Return a value as it would stand in the provider's table."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_as_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @click.command()

@@ -38,6 +38,15 @@ def test_send_prints_the_id(store: Store, config: Path) -> None:
     assert (7, "S") == (two.priority, two.source)
 
 
+def test_numbers_that_the_provider_does_not_accept(tmp_path: Path, store: Store, database_url: str) -> None:
+    """A number that the campaign's provider would refuse is refused at the door; the others pass."""
+    config = configure(tmp_path, url=database_url, main_file="accept = '^[+]59899'\n")
+
+    assert "provider outbox does not accept this number" in refused("send", "Ventas->", "098123456", "x", config=config)
+    assert 0 == call("send", "Ventas->", "099123456", "x", config=config).exit_code
+    assert ["099123456"] == [row.destination for row in rows(store, sms_spool).values()]
+
+
 def test_send_to_an_address(store: Store, config: Path) -> None:
     """The campaign's channel says what a destination is."""
     document = documented("send", "Mail", "ana@example.com", "Hola", config=config)

@@ -11,7 +11,6 @@ from dialerd.settings import (
     Bind,
     DiscardProvider,
     FileProvider,
-    HttpAuth,
     HttpProvider,
     JsonEquals,
     LongSms,
@@ -133,16 +132,6 @@ def test_http_absent_is_none(read: Read) -> None:
     assert (provider.permanent, provider.throttled, provider.headers, provider.timeout_s) == (None, None, {}, 10)
 
 
-def test_preset_needs_no_url(read: Read) -> None:
-    """With a preset nothing else has to be there."""
-    provider = read('[providers.p]\ndriver = "http"\npreset = "twilio"\nauth = { bearer = "b" }').providers["p"]
-    assert isinstance(provider, HttpProvider)
-    assert (provider.preset, provider.url) == ("twilio", None)
-    assert isinstance(provider.auth, HttpAuth)
-    assert provider.auth.bearer is not None
-    assert provider.auth.bearer.get_secret_value() == "b"
-
-
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
@@ -174,6 +163,8 @@ def test_preset_needs_no_url(read: Read) -> None:
         (HTTP + "headers = { a = \"b\\r\\nc: d\" }", ["headers.a: expected a string of at most 1000 characters wi"]),
         (HTTP + "auth = { user = 'u' }", ["auth: expected user and password, or bearer"]),
         (HTTP + "auth = { user = 'u', password = 'p', bearer = 'b' }", ["auth: expected user and password, or bearer"]),
+        (HTTP + "charset = 'utf-16'", ["charset: expected a charset that spells ASCII as it is, such as utf-8"]),
+        (HTTP + "charset = 'hex'", ["charset: expected a charset that spells ASCII as it is"]),
         (HTTP + "timeout_s = 0", ["timeout_s: expected a number above 0, at most 3600 (got 0)"]),
         (HTTP + "success = {}", ["success: expected status, body or json"]),
         (HTTP + "success = { status = '2x' }", ["success.status: expected an HTTP status such as 404 or \"2xx\", "]),
@@ -183,7 +174,7 @@ def test_preset_needs_no_url(read: Read) -> None:
         (HTTP + "success = { body = '(' }", ["success.body: expected a regular expression: missing ), untermin"]),
         (HTTP + "success = { json = { path = 'a' } }", ["success.json.equals: expected this key: it has no default"]),
         (HTTP + "success = { json = { path = 'a', equals = [] } }",
-         ["success.json.equals: expected a string, a number, true or false (got an array)"]),
+         ["success.json.equals: expected a string, a number, true or false, or an array of them (got an array)"]),
         (HTTP + "success = { json = { pat = 'a', equals = 1 } }",
          ["success.json.path: expected this key", "success.json.pat: unknown key: did you mean path? (got 'a')"]),
         (HTTP + "id = {}", ["id: expected one of json, body and header"]),
