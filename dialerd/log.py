@@ -36,6 +36,9 @@ EVENTS: dict[str, str] = {
     "reload_needs_restart": "a reload changed what is only read at the start",
     "reload_refused": "the new configuration is wrong; the daemon goes on with the old one",
     "reloaded": "the new configuration holds",
+    "smpp_bound": "an SMSC has taken a bind of ours",
+    "smpp_delivery_unreadable": "an SMSC delivered what is no deliver_sm; it was told so, and nothing was stored",
+    "smpp_unbound": "a bind to an SMSC could not be had, or ended; it is tried again",
     "settlements_late": "outcomes came for messages that this node no longer held; the rescuer's word stands",
 }
 

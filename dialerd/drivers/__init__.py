@@ -6,6 +6,7 @@ from typing import Any
 from dialerd.drivers.base import Driver
 from dialerd.drivers.discard import Discard
 from dialerd.drivers.file import File
+from dialerd.drivers.smpp import Smpp
 from dialerd.drivers.smtp import Smtp
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
@@ -17,6 +18,7 @@ __all__ = ["DRIVERS", "Driver", "build"]
 DRIVERS: Mapping[str, Callable[[Any, Mapping[str, Campaign]], Driver]] = {
     "discard": Discard,
     "file": File,
+    "smpp": Smpp,
     "smtp": Smtp,
 }
 
