@@ -264,6 +264,8 @@ class Smpp:
         if self._closed.is_set():
             return
         self._closed.set()
+        for link in self._links:
+            link.stop()
         sessions = [link.session for link in self._links if link.session is not None]
         for session in sessions:
             session.leave()

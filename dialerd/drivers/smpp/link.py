@@ -36,6 +36,7 @@ class Link:
         self._hurry = asyncio.Event()
         self._tried: asyncio.Future[None] | None = None
         self._said: str | None = None
+        self._stopped = False
         self.session: Session | None = None
         self.error = "not bound yet"
 
@@ -43,6 +44,10 @@ class Link:
     def sends(self) -> bool:
         """Whether messages may be sent over it."""
         return self._command != BIND_RECEIVER
+
+    def stop(self) -> None:
+        """Take the session's end for what was wanted; `keep` is to be cancelled."""
+        self._stopped = True
 
     def try_now(self) -> "asyncio.Future[None]":
         """Do not wait any longer; the future is done when there is a session, or the next try has failed.
@@ -117,6 +122,6 @@ class Link:
 
     def _say(self, reason: str) -> None:
         """Tell once why there is no session, and again when the reason changes."""
-        if reason != self._said:
+        if reason != self._said and not self._stopped:
             self._said = reason
             logger.warning("smpp_unbound", provider=self._provider.name, bind=WORDS[self._command], reason=reason)

@@ -13,7 +13,7 @@ agree any more (an impossible length, an answer of another kind, a generic_nack 
 
 import asyncio
 import ssl
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from dialerd.drivers.smpp.pdu import (
     ALERT_NOTIFICATION,
@@ -36,6 +36,9 @@ __all__ = ["Lost", "Owner", "Session"]
 
 #: Sequence numbers go from 1 to this (5.1.4).
 LAST_SEQUENCE = 0x7FFFFFFF
+
+#: So many octets are given to the connection at once.
+PIECE = 0x10000
 
 #: How long an SMSC may take to say goodbye, or to answer what is under way once it has said goodbye.
 GOODBYE_S = 2.0
@@ -81,7 +84,8 @@ class Session(asyncio.Protocol):
         self._sequence = 0
         #: By sequence number, in the order in which they were made, which is that in which their time is over.
         self._requests: dict[int, _Request] = {}
-        #: What waits to be written at the end of this turn of the loop, or until the peer reads on.
+        #: What waits to be written at the end of this turn of the loop, or until the peer reads on; and for each the
+        #: number of the request that it is, 0 for answers.
         self._outgoing: list[bytes] = []
         self._unwritten: list[int] = []
         self._flushing = False
@@ -154,8 +158,7 @@ class Session(asyncio.Protocol):
             return answer
         sequence = self._sequence = self._next_sequence()
         self._requests[sequence] = _Request(command, answer, self._loop.time() + self._response_timeout_s)
-        self._unwritten.append(sequence)
-        self._put(pack(command, sequence, body))
+        self._put(pack(command, sequence, body), sequence)
         return answer
 
     def answer(self, pdu: Pdu, status: int = OK) -> None:
@@ -200,10 +203,10 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's are transports without being asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         if self._ended is not None:
-            transport.abort()
+            self._transport.abort()
             return
         self._heard_at = self._loop.time()
         self._tick()
@@ -264,13 +267,12 @@ class Session(asyncio.Protocol):
             self._requests[pdu.sequence] = request
             self._close(f"the SMSC is out of step: 0x{pdu.command:08X} answers 0x{request.command:08X}")
             return
-        if pdu.command == GENERIC_NACK and pdu.status == OK:
-            pdu = pdu._replace(status=INVALID_COMMAND)
         if not self.bound and pdu.status == OK and request.command != UNBIND:
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
         if not request.answer.done():
-            request.answer.set_result(pdu)
+            is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK
+            request.answer.set_result(Lost("generic_nack without an error", written=True) if is_no_answer else pdu)
         if self._leaving:
             self._look_quiet()
         elif not self._doubtful:
@@ -297,20 +299,28 @@ class Session(asyncio.Protocol):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def _put(self, octets: bytes) -> None:
-        """Have octets written at the end of this turn of the loop, together with what else comes in it."""
+    def _put(self, octets: bytes, sequence: int = 0) -> None:
+        """Have a PDU written at the end of this turn of the loop, together with what else comes in it."""
         self._outgoing.append(octets)
+        self._unwritten.append(sequence)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._outgoing and not self._paused and self._ended is None and self._transport is not None:
-            octets = b"".join(self._outgoing)
-            self._outgoing.clear()
-            self._unwritten.clear()
-            self._transport.write(octets)
+        while self._outgoing and not self._paused and self._ended is None and self._transport is not None:
+            # In pieces: what is too much for the connection stays here, and is certain not to have gone.
+            number = size = 0
+            for octets in self._outgoing:
+                number += 1
+                size += len(octets)
+                if size >= PIECE:
+                    break
+            piece = b"".join(self._outgoing[:number])
+            del self._outgoing[:number]
+            del self._unwritten[:number]
+            self._transport.write(piece)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -336,7 +346,7 @@ class Session(asyncio.Protocol):
             if request.command == ENQUIRE_LINK:
                 self._close(f"no answer to enquire_link within {self._response_timeout_s:g} s")
                 return
-            if self._unwritten:
+            if sequence in self._unwritten:
                 self._close(f"the SMSC has read nothing for {self._response_timeout_s:g} s")
                 return
             del self._requests[sequence]
