@@ -1,7 +1,7 @@
 """An SMSC by somebody else (PyPI's smpp34, in Rust), run as a process: `python smpp34_smsc.py PORT [sink]`.
 
 It tells what happens as JSON lines on stdout, and `ready` first. A submit_sm to a number that ends in 58 is throttled,
-one that ends in 0B has a wrong destination; whoever asks for a receipt gets one, and a text that begins with "echo"
+one that ends in 11 has a wrong destination; whoever asks for a receipt gets one, and a text that begins with "echo"
 comes back as if its recipient had written it. As `sink` it says nothing and takes everything.
 """
 
