@@ -20,8 +20,9 @@ from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 
 from dialerd.model.errors import BadAddress
 from dialerd.model.message import Channel
+from dialerd.settings import NumberFormat
 
-__all__ = ["Address", "canonical", "read", "zones_of"]
+__all__ = ["Address", "canonical", "dialled", "read", "zones_of"]
 
 #: Longer texts are refused unread: an address has at most 254 octets (RFC 5321, erratum 1690), a number 15 digits.
 LONGEST_ADDRESS = 320
@@ -49,6 +50,7 @@ _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060
 _DROPPED = str.maketrans("\uff0b", "+", _SPACES + _DASHES + _INVISIBLE + "./()[]\u00b7\uff08\uff09\uff0e\uff0f")
 
 _is_number = re.compile(r"(\+?)([0-9]+)").fullmatch
+_is_digits = re.compile(r"[0-9]{7,15}").fullmatch
 _is_exponential = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+").fullmatch
 _is_decimal = re.compile(r"\+?[0-9]{6,}[.,]0{1,2}").fullmatch
 _CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -100,6 +102,34 @@ def canonical(value: str, channel: Channel, region: str | None = None) -> str:
     A number that is canonical already is read again without a region, or with one and a + before it.
     """
     return read(value, channel=channel, region=region).value
+
+
+def dialled(destination: str, address: str, *, style: NumberFormat, region: str | None = None) -> str:
+    """Return a number as a provider wants it; `address` is its canonical form and `destination` what was written.
+
+    plus is +59899123456, e164 59899123456, national 099123456 (for a number of the region's own country; others keep
+    their +), as_is what was written. A number that no country has, such as a short code or a national number in a
+    campaign without a region, has neither + nor trunk prefix: it stays as its digits are.
+    """
+    if style is NumberFormat.AS_IS:
+        return destination.strip()
+    if style is NumberFormat.E164:
+        return address
+    return _styled(address, style, region)
+
+
+@lru_cache(maxsize=8192)
+def _styled(address: str, style: NumberFormat, region: str | None) -> str:
+    number = _international(address) if _is_digits(address) else None
+    if number is None or not phonenumbers.is_possible_number(number):
+        return address
+    if style is NumberFormat.PLUS:
+        return "+" + address
+    home = phonenumbers.country_code_for_region(region) if region else number.country_code
+    if number.country_code != home:
+        return "+" + address
+    written = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    return "".join(letter for letter in written if letter in "0123456789")
 
 
 @lru_cache(maxsize=4096)

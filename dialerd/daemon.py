@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from dialerd import bases, drivers, log
 from dialerd.dialer import Dialer
+from dialerd.examine import examine
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
@@ -80,6 +82,7 @@ class _Parts:
             campaigns=campaigns,
             max_in_flight=provider.max_in_flight,
             per_second=provider.per_second,
+            examine=partial(examine, provider=provider),
         )
 
     def report(self) -> Mapping[str, Any]:
@@ -208,7 +211,7 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     kept = [
         name
         for name, provider in old.providers.items()
-        if fresh.providers.get(name) == provider and not _mail_changed(old, fresh, name)
+        if fresh.providers.get(name) == provider and not _messages_changed(old, fresh, name)
     ]
     # Built before anything changes: what cannot be built leaves the old configuration whole.
     built = {name: parts.build_dialer(name, fresh) for name in fresh.providers if name not in kept}
@@ -229,10 +232,10 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     logger.info("reloaded", campaigns=len(fresh.campaigns), providers=len(fresh.providers))
 
 
-def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
-    """Tell whether the [email] tables changed by which this provider's driver composes mails."""
+def _messages_changed(old: Settings, fresh: Settings, provider: str) -> bool:
+    """Tell whether that changed of the campaigns by which this provider's driver composes mails, numbers and texts."""
     before, after = (
-        {name: campaign.email for name, campaign in settings.campaigns.items() if campaign.provider == provider}
+        {name: (one.email, one.region, one.unicode) for name, one in campaigns_of(provider, settings).items()}
         for settings in (old, fresh)
     )
     return before != after

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from dialerd import log
 from dialerd.addresses import zones_of
 from dialerd.attempts import Attempts
 from dialerd.drivers.base import Driver
-from dialerd.examine import ZONE_NOT_ASKED, examine
+from dialerd.examine import ZONE_NOT_ASKED, Examined, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
@@ -55,6 +55,7 @@ class Dialer:
         campaigns: Mapping[str, Campaign],
         max_in_flight: int,
         per_second: float | None,
+        examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined] = examine,
     ) -> None:
         self.name = name
         self.driver = driver
@@ -63,6 +64,7 @@ class Dialer:
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
         self._spool = spool
+        self._examine = examine
         # Bound once: the module's logger would be bound anew for each of a million attempts.
         self._log = logger.bind(provider=name)
         self._interval_s = None if per_second is None else 1 / per_second
@@ -211,7 +213,7 @@ class Dialer:
             permits=free,
             terms=terms,
             awake=lambda campaign, zone: _awake(campaign, zone, now),
-            examine=examine,
+            examine=self._examine,
             up_to_seq=self._up_to_seq,
         )
         try:

@@ -1,16 +1,18 @@
 """What is computed of a message once, at intake: canonical address, recipient's zones, SMS parts; or why not."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dialerd import addresses
 from dialerd.model.campaign import Campaign
-from dialerd.model.errors import BadText
+from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel
 from dialerd.model.text import count_parts
+from dialerd.settings import Provider
 
-__all__ = ["ZONE_NOT_ASKED", "Examined", "examine"]
+__all__ = ["ZONE_NOT_ASKED", "Examined", "examine", "number_for"]
 
 #: The zone of a message whose campaign has no recipient_hours: nobody has looked it up.
 ZONE_NOT_ASKED = "?"
@@ -25,16 +27,25 @@ class Examined:
     parts: int
 
 
-def examine(campaign: Campaign, destination: str, data: str, details: Mapping[str, Any] | None) -> Examined:
+def examine(
+    campaign: Campaign,
+    destination: str,
+    data: str,
+    details: Mapping[str, Any] | None,
+    provider: Provider | None = None,
+) -> Examined:
     """Return what dialerd needs to know of a message before it may wait in the spool.
 
-    Raises BadAddress or BadText (both Refused) with the reason as a base's rejected lines have it.
+    With the campaign's `provider`, a number that it does not accept is a bad one. Raises BadAddress or BadText (both
+    Refused) with the reason as a base's rejected lines have it.
     """
     asked = campaign.recipient_hours is not None
     address = addresses.read(destination, channel=campaign.channel, region=campaign.region, with_zone=asked)
     zone = address.zone if asked else ZONE_NOT_ASKED
     if "\0" in data:
         raise BadText("the text holds a NUL character, which no provider takes", "bad text")
+    if provider is not None and provider.accept is not None:
+        number_for(provider, campaign.channel, destination, address.value, campaign.region)
     if campaign.channel is Channel.EMAIL:
         _refuse_unbuilt(campaign, data, details or {})
         return Examined(address.value, zone, 1)
@@ -44,6 +55,20 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
             f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"
         )
     return Examined(address.value, zone, parts)
+
+
+def number_for(provider: Provider, channel: Channel, destination: str, address: str, region: str | None) -> str:
+    """Return the number as the provider wants it (`number_format`); an e-mail address is its canonical form.
+
+    Raises BadAddress when the provider's `accept` does not match it, anywhere in it.
+    """
+    number = address
+    if channel is Channel.SMS:
+        number = addresses.dialled(destination, address, style=provider.number_format, region=region)
+    if provider.accept is not None and not re.search(provider.accept, number):
+        what = "number" if channel is Channel.SMS else "address"
+        raise BadAddress(f"the provider {provider.name} does not accept this {what} (accept)", f"bad {what}")
+    return number
 
 
 def _refuse_unbuilt(campaign: Campaign, data: str, details: Mapping[str, Any]) -> None:

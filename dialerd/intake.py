@@ -43,7 +43,7 @@ async def submit(
         raise Refused(f"priority {priority} is outside {URGENT} (first) to {BULK} (last)")
     known = _known(settings, campaign)
     message = _message(
-        known, destination, data, priority=priority, agent=agent, source=source, details=details,
+        settings, known, destination, data, priority=priority, agent=agent, source=source, details=details,
         due_at=now, now=now,
     )  # fmt: skip
     await store.transact(_submit, message, known, now=now)
@@ -76,7 +76,7 @@ async def schedule(
     except ValueError as error:
         raise Refused(str(error)) from error
     message = _message(
-        known, destination, data, priority=URGENT, agent=agent, source=source, details=details,
+        settings, known, destination, data, priority=URGENT, agent=agent, source=source, details=details,
         due_at=calldate, now=now, base=base_name(calldate, known.zone), calldate=calldate,
         state=State.DEFERRED if calldate > now else State.QUEUED,
     )  # fmt: skip
@@ -94,13 +94,13 @@ def _known(settings: Settings, name: str) -> Campaign:
 
 
 def _message(
-    campaign: Campaign, destination: str, data: str, *, details: Mapping[str, Any] | None, due_at: datetime,
-    now: datetime, **given: Any,
+    settings: Settings, campaign: Campaign, destination: str, data: str, *, details: Mapping[str, Any] | None,
+    due_at: datetime, now: datetime, **given: Any,
 ) -> NewMessage:  # fmt: skip
     for name in ("agent", "source"):
         if given[name] and "\0" in given[name]:
             raise Refused(f"the {name} holds a NUL character")
-    examined = examine(campaign, destination, data, details)
+    examined = examine(campaign, destination, data, details, settings.providers.get(campaign.provider))
     return NewMessage(
         id=new_id(),
         campaign=campaign.name,

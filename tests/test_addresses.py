@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialerd import addresses
-from dialerd.addresses import Address, canonical, read, zones_of
+from dialerd.addresses import Address, canonical, dialled, read, zones_of
 from dialerd.model.errors import BadAddress
 from dialerd.model.message import Channel
+from dialerd.settings import NumberFormat
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 OWN_CODE = [region for region in REGIONS if addresses._plan(region)]
@@ -287,6 +288,26 @@ def test_a_number_may_be_in_several_zones() -> None:
     assert {"Australia/Perth", "Australia/Sydney"} <= set(zones)
     assert read("+61412345678", channel=Channel.SMS) == Address("61412345678", "")
     assert all(isinstance(each, ZoneInfo) for each in zones_of("|".join(zones), UTC))
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "plus", "e164", "national"),
+    [
+        ("099 123-456", "UY", "+59899123456", "59899123456", "099123456"),
+        ("+59899123456", None, "+59899123456", "59899123456", "099123456"),
+        ("59899123456", None, "+59899123456", "59899123456", "099123456"),
+        # A foreign number has no national form here; nor has what no country's plan holds.
+        ("+5491152345678", "UY", "+5491152345678", "5491152345678", "+5491152345678"),
+        ("+1 201 555 0123", "US", "+12015550123", "12015550123", "2015550123"),
+        ("099123456", None, "099123456", "099123456", "099123456"),
+        ("1234", None, "1234", "1234", "1234"),
+    ],
+)
+def test_numbers_as_providers_want_them(written: str, region: str | None, plus: str, e164: str, national: str) -> None:
+    """One number, four spellings; what is no international number is sent as its digits are, never with a wrong +."""
+    address = canonical(written, Channel.SMS, region)
+    spelt = {style: dialled(f" {written} ", address, style=style, region=region) for style in NumberFormat}
+    assert spelt == {"plus": plus, "e164": e164, "national": national, "as_is": written}
 
 
 def test_zones_fall_back_on_the_campaigns() -> None:

@@ -26,6 +26,7 @@ from dialerd.bases.lines import Fields, is_header, read_line
 from dialerd.model.campaign import Bases, Campaign, EmailPart
 from dialerd.model.errors import BadAddress, DatabaseGone, Refused
 from dialerd.model.message import Channel
+from dialerd.settings import DiscardProvider
 from dialerd.store import Store, blacklist, staged, uploads
 from dialerd.store.blacklist import Entry
 from tests.store.filled import NOW, migrated
@@ -33,7 +34,7 @@ from tests.store.filled import NOW, migrated
 VENTAS = Campaign(name="Ventas->", channel=Channel.SMS, provider="p", region="UY")
 HELD = Campaign(name="Held", channel=Channel.SMS, provider="p", region="UY", bases=Bases.HELD)
 MAIL = Campaign(name="News", channel=Channel.EMAIL, provider="p", email=EmailPart(sender="a@example.com"))
-SETTINGS: Any = SimpleNamespace(campaigns={one.name: one for one in (VENTAS, HELD, MAIL)})
+SETTINGS: Any = SimpleNamespace(providers={}, campaigns={one.name: one for one in (VENTAS, HELD, MAIL)})
 
 #: Anything that one line can hold.
 LINE_TEXT = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
@@ -507,7 +508,9 @@ async def test_file_of_which_nothing_loaded_may_come_again(store: Store, tmp_pat
     first = await bases.load(store, SETTINGS, path, now=NOW)
     assert (0, 1, False) == (first.accepted, first.rejected, first.already)
 
-    later: Any = SimpleNamespace(campaigns={"Later": Campaign(name="Later", channel=Channel.SMS, provider="p")})
+    later: Any = SimpleNamespace(
+        providers={}, campaigns={"Later": Campaign(name="Later", channel=Channel.SMS, provider="p")}
+    )
     second = await bases.load(store, later, path, now=NOW)
 
     assert (1, 0, False) == (second.accepted, second.rejected, second.already)
@@ -666,11 +669,22 @@ async def test_movers_wake_and_report(store: Store, tmp_path: Path, small_steps:
     assert len(woken) == 3
 
 
+async def test_numbers_that_the_provider_does_not_accept(store: Store, tmp_path: Path) -> None:
+    """A line whose number the campaign's provider would refuse is rejected as a bad number."""
+    settings: Any = SimpleNamespace(
+        campaigns=SETTINGS.campaigns, providers={VENTAS.provider: DiscardProvider(name="p", accept=r"^\+59899")}
+    )
+    file = written(tmp_path, "Ventas->;099344484;good;1", "Ventas->;098344484;bad;1")
+    loaded = await bases.load(store, settings, file, now=NOW)
+
+    assert (loaded.accepted, [error.reason for error in loaded.errors]) == (1, ["bad number"])
+
+
 # Blacklists
 
 
 def of(*campaigns: Campaign) -> Any:
-    return SimpleNamespace(campaigns={one.name: one for one in campaigns})
+    return SimpleNamespace(providers={}, campaigns={one.name: one for one in campaigns})
 
 
 def sms(name: str, region: str | None) -> Campaign:

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from dialerd.examine import ZONE_NOT_ASKED, Examined, examine
+from dialerd.examine import ZONE_NOT_ASKED, Examined, examine, number_for
 from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, EmailPart
-from dialerd.model.errors import BadText
+from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel
+from dialerd.settings import DiscardProvider, NumberFormat
 
 SMS = Campaign(name="s", channel=Channel.SMS, provider="p", region="UY", max_parts=2)
 MAIL = Campaign(name="m", channel=Channel.EMAIL, provider="p", email=EmailPart(sender="a@example.com"))
@@ -64,3 +65,29 @@ def test_a_mail_as_it_stands() -> None:
     details = {"subject": "Hi", "variables": {"name": "Ana"}}
 
     assert Examined("ana@example.com", ZONE_NOT_ASKED, 1) == examine(MAIL, "Ana@Example.com", "costs $500", details)
+
+
+@pytest.mark.parametrize(
+    ("accept", "style", "taken"),
+    [(".", "plus", True), (r"^\+?598", "plus", True), ("^598", "plus", False), ("^598", "e164", True),
+     (r"^09\d{7}$", "national", True), (r"\d{3} \d{3}", "as_is", True), ("^097", "national", False)],
+)  # fmt: skip
+def test_numbers_that_a_provider_accepts(accept: str, style: str, taken: bool) -> None:
+    """`accept` is searched in the number as the provider gets it; another number is a bad one, from the door on."""
+    provider = DiscardProvider(name="p", accept=accept, number_format=NumberFormat(style))
+    if taken:
+        assert examine(SMS, "098 344 484", "x", None, provider).address == "59898344484"
+        return
+    with pytest.raises(BadAddress, match="the provider p does not accept") as refused:
+        examine(SMS, "098 344 484", "x", None, provider)
+    assert refused.value.reason == "bad number"
+    assert "344" not in str(refused.value)
+
+
+def test_addresses_that_a_provider_accepts() -> None:
+    """For a mail provider `accept` is about the address."""
+    provider = DiscardProvider(name="p", accept="@example[.]com$")
+    assert number_for(provider, Channel.EMAIL, "A@example.com", "a@example.com", None) == "a@example.com"
+    with pytest.raises(BadAddress) as refused:
+        examine(MAIL, "a@example.org", "x", None, provider)
+    assert refused.value.reason == "bad address"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from dialerd.bases.files import MOST_KEPT, Line
 from dialerd.bases.lines import Fields, is_header, read_line
 from dialerd.examine import examine
-from dialerd.model.campaign import Bases, Campaign
+from dialerd.model.campaign import Bases
 from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel, State, new_id
+from dialerd.settings import Settings
 from dialerd.store.uploads import BadLine, NewLine
 
 __all__ = ["Batch", "Judge"]
@@ -38,8 +39,9 @@ class Batch:
 class Judge:
     """Reads the lines of one base. `campaign` stands where a line names none."""
 
-    def __init__(self, campaigns: Mapping[str, Campaign], channel: Channel, campaign: str | None) -> None:
-        self._campaigns = {name: known for name, known in campaigns.items() if known.channel is channel}
+    def __init__(self, settings: Settings, channel: Channel, campaign: str | None) -> None:
+        self._campaigns = {name: known for name, known in settings.campaigns.items() if known.channel is channel}
+        self._providers = settings.providers
         self.channel = channel
         self._campaign = campaign
 
@@ -75,7 +77,9 @@ class Judge:
         if campaign is None:
             return "unknown campaign"
         try:
-            examined = examine(campaign, fields.destination, fields.data, fields.details)
+            examined = examine(
+                campaign, fields.destination, fields.data, fields.details, self._providers.get(campaign.provider)
+            )
         except BadAddress as error:
             return error.reason
         except BadText as error:

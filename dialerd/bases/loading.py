@@ -78,7 +78,7 @@ async def load(
     if earlier is None:
         loading = _Loading(store, upload, now)
         try:
-            judge = Judge(settings.campaigns, channel, campaign)
+            judge = Judge(settings, channel, campaign)
             await loading.stage(file, judge, on_progress)
             done = await store.transact(finish, upload, since=since, now=loading.now())
         except BaseException as error:

@@ -1,6 +1,7 @@
 """`dialerd init`, `check` and `migrate`: from nothing to a configuration and a database that are right."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -15,7 +16,7 @@ from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_
 from dialerd.cli.output import local, print_json, print_table
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.rules import campaign_opens_at, state_of
-from dialerd.settings import Provider, Settings
+from dialerd.settings import HttpProvider, Provider, Settings, shown
 from dialerd.store import Store
 from dialerd.store.migrate import migrate as bring_to_head
 from dialerd.store.pause import paused
@@ -77,8 +78,8 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
     """Say whether the configuration is right and the providers answer.
 
     All errors of all files are shown at once. Then each provider is asked whether it can be reached (nothing is sent),
-    and each campaign is shown: open, or why not and when it opens next. Exit status: 2 for a wrong configuration, 75
-    when a provider or the database cannot be reached.
+    what a preset fills in is shown, and each campaign: open, or why not and when it opens next. Exit status: 2 for a
+    wrong configuration, 75 when a provider or the database cannot be reached.
     """
     settings = frame.settings
     away: dict[str, str] = {}
@@ -124,6 +125,7 @@ def _document(
                 "driver": provider.driver,
                 "reachable": None if offline else answers[name] is None,
                 "reason": answers.get(name),
+                **_preset(provider),
             }
             for name, provider in settings.providers.items()
         },
@@ -138,6 +140,13 @@ def _document(
     }
 
 
+def _preset(provider: Provider) -> dict[str, Any]:
+    """Return what a provider's preset is and fills in, nothing where there is none."""
+    if not isinstance(provider, HttpProvider) or provider.preset is None:
+        return {}
+    return {"preset": {"name": provider.preset, "fills": shown(provider.filled)}}
+
+
 def _print(document: dict[str, Any], settings: Settings) -> None:
     answer = {None: "not asked", True: "can be reached", False: "cannot be reached"}
     click.echo(f"The configuration in {settings.config_dir} is right.")
@@ -149,6 +158,12 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
         title="Providers",
     )
     click.echo()
+    for name, one in document["providers"].items():
+        if "preset" in one:
+            click.echo(f"The preset {one['preset']['name']} fills in for {name}:")
+            for key, value in one["preset"]["fills"].items():
+                click.echo(f"  {key} = {_as_toml(value)}")
+            click.echo()
     print_table(
         ["campaign", "state", "opens at", "provider"],
         [
@@ -157,6 +172,15 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
         ],
         title="Campaigns",
     )
+
+
+def _as_toml(value: object) -> str:
+    """Return a value as it would stand in the provider's table."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_as_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @click.command()

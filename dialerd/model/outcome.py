@@ -34,9 +34,10 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """The answer was lost: the message may have gone."""
+    """The answer was lost: the message may have gone. `resend_is_safe`: the provider would know it again."""
 
     error: str
+    resend_is_safe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

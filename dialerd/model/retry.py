@@ -60,7 +60,7 @@ def verdict(
             return Verdict(status=Status.FAILED, error=_short(error))
         case Deferred(error, retry_after_s):
             return _again(error, attempt, policy, now, max(backoff_s(policy, attempt, jitter), retry_after_s or 0))
-        case InDoubt(error) if on_doubt is OnDoubt.RESEND:
+        case InDoubt(error, resend_is_safe) if resend_is_safe or on_doubt is OnDoubt.RESEND:
             return _again(f"in doubt: {error}", attempt, policy, now, backoff_s(policy, attempt, jitter))
         case InDoubt(error):
             return Verdict(state=State.IN_DOUBT, error=_short(error))

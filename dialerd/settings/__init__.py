@@ -17,8 +17,19 @@ from pydantic_core import PydanticCustomError
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import ConfigError
 from dialerd.settings.campaigns import CampaignTable, campaign_of
-from dialerd.settings.gateway import Answer, HttpAuth, JsonEquals, Method, ProviderId
+from dialerd.settings.gateway import (
+    Answer,
+    Codings,
+    HttpAuth,
+    JsonEquals,
+    Method,
+    Probe,
+    ProviderId,
+    ReceiptFields,
+    Scheme,
+)
 from dialerd.settings.links import CampaignFile, check_callers, check_names, check_providers
+from dialerd.settings.presets import Shelf, shown
 from dialerd.settings.problems import Report
 from dialerd.settings.providers import (
     PROVIDERS,
@@ -52,6 +63,7 @@ __all__ = [
     "Answer",
     "ApiSettings",
     "Bind",
+    "Codings",
     "DaemonSettings",
     "DatabaseSettings",
     "DiscardProvider",
@@ -64,15 +76,19 @@ __all__ = [
     "LongSms",
     "Method",
     "NumberFormat",
+    "Probe",
     "Provider",
     "ProviderId",
+    "ReceiptFields",
     "ReceiptIds",
+    "Scheme",
     "Security",
     "Settings",
     "SmppProvider",
     "SmtpProvider",
     "Tls",
     "load",
+    "shown",
 ]
 
 SECTIONS = ("daemon", "database", "api", "providers")
@@ -114,7 +130,8 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     state_dir = daemon.state_dir.absolute() if daemon is not None else Path("/")
     database = check(DatabaseSettings, _with_url(sections["database"], state_dir), ("database",), report)
     api = _api(sections.get("api"), report)
-    kinds, providers = _providers(sections["providers"], state_dir, sources, report)
+    shelf = Shelf(config_dir / "presets")
+    kinds, providers = _providers(sections["providers"], state_dir, sources, shelf, report)
     campaigns = [_campaign(file, sources) for file in files]
 
     check_names(files)
@@ -123,7 +140,9 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     if isinstance(sections.get("api"), dict) and not listing.lines:
         check_callers(sections["api"], files, report)
 
-    problems = [line for each in (report, listing, *(file.report for file in files)) for line in each.lines]
+    problems = [
+        line for each in (report, *shelf.reports, listing, *(file.report for file in files)) for line in each.lines
+    ]
     if node is not None and not NODE.fullmatch(node):
         problems.insert(0, f"--node: expected {WHAT_NODE} (got {node!r})")
     if problems or daemon is None or database is None:
@@ -216,7 +235,7 @@ def _api(raw: object, report: Report) -> ApiSettings | None:
 
 
 def _providers(
-    raw: object, state_dir: Path, sources: Sources, report: Report
+    raw: object, state_dir: Path, sources: Sources, shelf: Shelf, report: Report
 ) -> tuple[dict[str, type[Provider] | None], dict[str, Provider]]:
     """Return for each provider its kind, None if that is not known, and those that are right."""
     if not isinstance(raw, dict):
@@ -226,7 +245,7 @@ def _providers(
     providers: dict[str, Provider] = {}
     for name, table in raw.items():
         kinds[name] = _kind(name, table, sources, report)
-        provider = _provider(name, table, kinds[name], sources, report) if isinstance(table, dict) else None
+        provider = _provider(name, table, kinds[name], sources, shelf, report) if isinstance(table, dict) else None
         if isinstance(provider, FileProvider):
             # The type is kept: what came by reference stays hidden.
             provider = replace(provider, path=type(provider.path)(state_dir / provider.path))
@@ -251,7 +270,7 @@ def _kind(name: str, table: object, sources: Sources, report: Report) -> type[Pr
 
 
 def _provider(
-    name: str, table: dict[str, Any], kind: type[Provider] | None, sources: Sources, report: Report
+    name: str, table: dict[str, Any], kind: type[Provider] | None, sources: Sources, shelf: Shelf, report: Report
 ) -> Provider | None:
     loc = ("providers", name)
     try:
@@ -262,6 +281,10 @@ def _provider(
     if kind is None:
         return None
     given = {key: value for key, value in table.items() if key != "driver"}
-    if "name" in given:
-        unknown_key(kind, (*loc, "name"), given["name"], report)
-    return check(kind, {**resolve(given, kind, loc, sources, report), "name": name}, loc, report)
+    for ours in ("name", "filled"):
+        if ours in given:
+            unknown_key(kind, (*loc, ours), given.pop(ours), report)
+    resolved = resolve(given, kind, loc, sources, report)
+    if kind is HttpProvider:
+        resolved = shelf.fill(resolved, loc, report)
+    return check(kind, {**resolved, "name": name}, loc, report)

@@ -12,17 +12,22 @@ from pydantic import Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from dialerd.settings.tables import STRICT, Clash
-from dialerd.settings.values import MaybeEmptySecret, Name, Pattern, Secret, expected, pattern, word
+from dialerd.settings.values import Line, MaybeEmptySecret, Name, Pattern, Secret, expected, one_of, pattern, word
 
 __all__ = [
     "Answer",
+    "Codings",
     "HeaderName",
     "HttpAuth",
     "HttpUrl",
     "JsonBody",
     "JsonEquals",
     "Method",
+    "PresetUrl",
+    "Probe",
     "ProviderId",
+    "ReceiptFields",
+    "Scheme",
     "Statuses",
 ]
 
@@ -37,6 +42,20 @@ class Method(StrEnum):
     DELETE = "DELETE"
 
 
+class Scheme(StrEnum):
+    """How user and password are shown: RFC 7617 or RFC 7616."""
+
+    BASIC = "basic"
+    DIGEST = "digest"
+
+
+class Probe(StrEnum):
+    """How a gateway is asked whether it is there: HEAD /, or merely a connection."""
+
+    HEAD = "head"
+    CONNECT = "connect"
+
+
 def _http_url(value: object) -> str:
     what = "a URL that begins with https:// or http:// and a host"
     url = word(1, 8192)(value)
@@ -47,6 +66,13 @@ def _http_url(value: object) -> str:
         raise expected(what) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or " " in url:
         raise expected(what)
+    return url
+
+
+def _preset_url(value: object) -> str:
+    """Return a URL whose beginning may be left to a parameter: `${base_url}/send`."""
+    url = word(1, 8192)(value)
+    _http_url(re.sub(r"^\$\{\w+\}", "http://host", url))
     return url
 
 
@@ -79,9 +105,14 @@ def _pattern_of_id(value: object) -> str:
     return found
 
 
-def _scalar(value: object) -> str | int | float | bool:
-    if not isinstance(value, str | int | float):
-        raise expected("a string, a number, true or false")
+Scalar = str | int | float | bool
+
+
+def _scalars(value: object) -> Scalar | tuple[Scalar, ...]:
+    if isinstance(value, list | tuple) and value and all(isinstance(entry, Scalar) for entry in value):
+        return tuple(value)
+    if not isinstance(value, Scalar):
+        raise expected("a string, a number, true or false, or an array of them")
     return value
 
 
@@ -108,6 +139,7 @@ def _not_json(value: object) -> Iterator[str]:
 
 
 HttpUrl = Annotated[str, PlainValidator(_http_url)]
+PresetUrl = Annotated[str, PlainValidator(_preset_url)]
 Statuses = Annotated[frozenset[int], PlainValidator(_statuses)]
 HeaderName = Annotated[str, PlainValidator(_header)]
 JsonBody = Annotated[dict[str, Any], PlainValidator(_json)]
@@ -115,24 +147,25 @@ JsonBody = Annotated[dict[str, Any], PlainValidator(_json)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class JsonEquals:
-    """The value at `path` (`messages.0.status`) of a JSON answer equals this."""
+    """The value at `path` (`messages.0.status`) of a JSON answer equals this, or one of these; 0 is "0"."""
 
     path: Name
-    equals: Annotated[str | int | float | bool, PlainValidator(_scalar)]
+    equals: Annotated[Scalar | tuple[Scalar, ...], PlainValidator(_scalars)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Answer:
-    """What an HTTP answer looks like: all that is given must hold. `body` is a regular expression."""
+    """What an HTTP answer looks like: all that is given must hold, or else `or`. `body` is a regular expression."""
 
     status: Statuses | None = None
     body: Pattern | None = None
     json: JsonEquals | None = None
+    other: "Answer | None" = Field(default=None, alias="or")
 
     @staticmethod
     def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
         """Yield what the keys have against each other."""
-        if not given:
+        if not given.keys() - {"or"}:
             yield "", "expected status, body or json"
 
 
@@ -153,14 +186,49 @@ class ProviderId:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class HttpAuth:
-    """Who we are: `user` and `password` for Basic, or a `bearer` token."""
+    """Who we are: `user` and `password`, shown as `scheme` says, or a `bearer` token."""
 
     user: Name | None = None
     password: MaybeEmptySecret | None = Field(default=None, repr=False)
     bearer: Secret | None = Field(default=None, repr=False)
+    scheme: Annotated[Scheme, one_of(Scheme)] = Scheme.BASIC
 
     @staticmethod
     def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
         """Yield what the keys have against each other."""
         if given.keys() & {"user", "password", "bearer"} not in ({"user", "password"}, {"bearer"}):
             yield "", "expected user and password, or bearer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Codings:
+    """What `${coding}` is for a text that GSM-7 can spell, and for one that needs UCS-2."""
+
+    gsm7: Line = "gsm7"
+    ucs2: Line = "ucs2"
+
+
+Words = tuple[Annotated[Scalar, PlainValidator(_scalars)], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ReceiptFields:
+    """Where a provider's callback tells what became of a message: names of its fields, or paths into its JSON.
+
+    `id` holds the provider's own id, `ours` the one that we gave (`${id}`), where it comes back. `status` holds one of
+    the words listed; any other is no end. `error` may say why.
+    """
+
+    id: Name | None = None
+    ours: Name | None = None
+    status: Name
+    delivered: Words
+    undelivered: Words
+    read: Words = ()
+    error: Name | None = None
+
+    @staticmethod
+    def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
+        """Yield what the keys have against each other."""
+        if not given.keys() & {"id", "ours"}:
+            yield "", "expected id or ours: without them no message is found"

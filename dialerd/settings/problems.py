@@ -10,7 +10,7 @@ from pathlib import Path
 from dialerd.settings.sources import Hidden, Unresolved
 from dialerd.settings.values import nearest
 
-__all__ = ["Loc", "Report"]
+__all__ = ["SECRET_WORD", "Loc", "Report"]
 
 #: Where a value stands: the keys that lead to it, and numbers within arrays.
 Loc = tuple[str | int, ...]

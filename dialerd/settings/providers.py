@@ -1,5 +1,6 @@
 """The tables [providers.NAME] of dialerd.toml: one kind for each driver."""
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -8,7 +9,20 @@ from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from dialerd.model.message import Channel
-from dialerd.settings.gateway import Answer, HeaderName, HttpAuth, HttpUrl, JsonBody, Method, ProviderId
+from dialerd.model.placeholder import OF_MESSAGE, placeholders
+from dialerd.settings.gateway import (
+    Answer,
+    Codings,
+    HeaderName,
+    HttpAuth,
+    HttpUrl,
+    JsonBody,
+    Method,
+    Probe,
+    ProviderId,
+    ReceiptFields,
+)
+from dialerd.settings.sources import Hidden
 from dialerd.settings.tables import STRICT, Clash
 from dialerd.settings.values import (
     Flag,
@@ -31,6 +45,7 @@ __all__ = [
     "Bind",
     "DiscardProvider",
     "FileProvider",
+    "HttpKeys",
     "HttpProvider",
     "LongSms",
     "NumberFormat",
@@ -40,6 +55,7 @@ __all__ = [
     "SmppProvider",
     "SmtpProvider",
     "Tls",
+    "template_clashes",
 ]
 
 
@@ -158,18 +174,21 @@ class SmppProvider(BaseProvider):
     receipt_ids: Annotated[ReceiptIds, one_of(ReceiptIds)] = ReceiptIds.AUTO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class HttpProvider(BaseProvider):
-    """A gateway that is spoken to over HTTP.
+#: The keys of an http provider in which placeholders stand.
+TEMPLATES = ("url", "query", "form", "json", "body", "headers")
 
-    With `preset`, what is None here comes from that preset. Without, None means: `method` GET, or POST if there is
-    something to carry; `success` any 2xx; `throttled` 429; nothing is `permanent`; the answer names no id.
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class HttpKeys(BaseProvider):
+    """What a gateway is asked, and how its answers are read.
+
+    None means: `method` GET, or POST if there is something to carry; `success` any 2xx; `throttled` 429; `unavailable`
+    401 and 407; nothing is `permanent`; the answer names no id; `idempotency_key`: the gateway knows none.
     """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})
 
     driver: Literal["http"] = "http"
-    preset: Name | None = None
     method: Annotated[Method, one_of(Method)] | None = None
     url: HttpUrl | None = Field(default=None, repr=False)
     query: dict[str, FreeText] | None = Field(default=None, repr=False)
@@ -178,20 +197,59 @@ class HttpProvider(BaseProvider):
     body: Text | None = Field(default=None, repr=False)
     headers: dict[HeaderName, Line] = Field(default_factory=dict, repr=False)
     auth: HttpAuth | None = Field(default=None, repr=False)
+    coding: Codings = Field(default_factory=Codings)
     timeout_s: Seconds = 10.0
     success: Answer | None = None
     id: ProviderId | None = None
     permanent: Answer | None = None
     throttled: Answer | None = None
+    unavailable: Answer | None = None
+    idempotency_key: HeaderName | None = None
+    probe: Annotated[Probe, one_of(Probe)] = Probe.HEAD
+    receipt: ReceiptFields | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class HttpProvider(HttpKeys):
+    """A gateway that is spoken to over HTTP. `load` has filled in what its preset says, and `filled` tells what."""
+
+    preset: Name | None = None
+    parameters: dict[str, FreeText] = Field(default_factory=dict, repr=False)
+    filled: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
 
     @staticmethod
     def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
         """Yield what the keys have against each other."""
         if "url" not in given and "preset" not in given:
             yield "url", "expected this key: only a preset makes it needless"
-        carried = [key for key in ("form", "json", "body") if key in given]
-        if len(carried) > 1:
-            yield carried[1], f"expected only one of form, json and body: there is {carried[0]} already"
+        parameters = given.get("parameters")
+        yield from template_clashes(given, parameters if isinstance(parameters, dict) else {})
+
+
+def _host(url: str) -> str:
+    """Return scheme and host of a URL; a preset's may begin with a parameter, which stands for both."""
+    found = re.match(r"https?://(?:\$\{[^{}]*\}|\{id\}|[^/?#])*", url)
+    return found[0] if found else ""
+
+
+def template_clashes(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[Clash]:
+    """Yield what is wrong with the templates of a request: several bodies, or placeholders that stand for nothing."""
+    carried = [key for key in ("form", "json", "body") if key in given]
+    if len(carried) > 1:
+        yield carried[1], f"expected only one of form, json and body: there is {carried[0]} already"
+    for name in parameters:
+        if name in OF_MESSAGE:
+            yield "parameters", f"expected other names than those that stand for parts of a message: {name}"
+    for key in TEMPLATES:
+        for found in placeholders(given.get(key)):
+            shown = "a placeholder" if isinstance(given[key], Hidden) else str(found)
+            if found.name not in OF_MESSAGE and found.name not in parameters:
+                known = ", ".join([*OF_MESSAGE, *parameters])
+                yield key, f"{shown} stands for nothing: expected one of {known}, or $${{…}} for a plain ${{…}}"
+            elif key == "url" and isinstance(given["url"], str) and str(found) in _host(given["url"]):
+                yield key, f"{shown}: a message cannot say which host is asked"
+            elif found.is_int and key != "json":
+                yield key, f"{shown}: only in json a value can be a number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -21,6 +21,7 @@ __all__ = [
     "Sources",
     "Unresolved",
     "is_reference",
+    "parse_toml",
     "read_toml",
 ]
 
@@ -119,7 +120,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         SourceError: it cannot be read, or is no TOML; then with line and column.
     """
-    text = _read(path)
+    return parse_toml(_read(path))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables of a TOML document; SourceError as read_toml does."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

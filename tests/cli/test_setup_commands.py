@@ -100,6 +100,32 @@ def test_check_names_every_error(tmp_path: Path) -> None:
     assert "broken.toml: per_second" in result.stderr
 
 
+def test_check_shows_what_a_preset_fills_in(tmp_path: Path) -> None:
+    """Keys that came from a preset are shown as they would stand in the table, and no secret among them."""
+    keys = """
+[providers.gateway]
+driver = "http"
+preset = "ours"
+parameters = { account = "geheim4711" }
+"""
+    config = configure(tmp_path, main_file=keys)
+    (config / "presets").mkdir()
+    (config / "presets" / "ours.toml").write_text(
+        "about = 'ours'\nurl = 'http://h/${account}'\nheaders = { X-Key = 'geheim0815', X-To = '${phone}' }\n"
+        "success = { status = [200, 202] }\n[parameters]\naccount = { about = 'who pays' }\n"
+    )
+    shown = call("check", "--offline", config=config).stdout
+    assert "The preset ours fills in for gateway:" in shown
+    assert '  url = "http://h/${account}"\n' in shown
+    assert '  headers = { X-Key = "(hidden)", X-To = "${phone}" }\n' in shown
+    assert "  success = { status = [200, 202] }\n" in shown
+    told = documented("check", "--offline", config=config)["providers"]
+    assert told["gateway"]["preset"]["name"] == "ours"
+    assert told["gateway"]["preset"]["fills"]["success"] == {"status": [200, 202]}
+    assert "preset" not in told["outbox"]
+    assert "geheim" not in shown + str(told)
+
+
 def test_check_fits_a_terminal(tmp_path: Path) -> None:
     """Eighty columns are enough, but for the name of a folder."""
     config = configure(tmp_path, Shut=SHUT)

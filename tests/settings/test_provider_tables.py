@@ -11,7 +11,6 @@ from dialerd.settings import (
     Bind,
     DiscardProvider,
     FileProvider,
-    HttpAuth,
     HttpProvider,
     JsonEquals,
     LongSms,
@@ -133,16 +132,6 @@ def test_http_absent_is_none(read: Read) -> None:
     assert (provider.permanent, provider.throttled, provider.headers, provider.timeout_s) == (None, None, {}, 10)
 
 
-def test_preset_needs_no_url(read: Read) -> None:
-    """With a preset nothing else has to be there."""
-    provider = read('[providers.p]\ndriver = "http"\npreset = "twilio"\nauth = { bearer = "b" }').providers["p"]
-    assert isinstance(provider, HttpProvider)
-    assert (provider.preset, provider.url) == ("twilio", None)
-    assert isinstance(provider.auth, HttpAuth)
-    assert provider.auth.bearer is not None
-    assert provider.auth.bearer.get_secret_value() == "b"
-
-
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
@@ -183,7 +172,7 @@ def test_preset_needs_no_url(read: Read) -> None:
         (HTTP + "success = { body = '(' }", ["success.body: expected a regular expression: missing ), untermin"]),
         (HTTP + "success = { json = { path = 'a' } }", ["success.json.equals: expected this key: it has no default"]),
         (HTTP + "success = { json = { path = 'a', equals = [] } }",
-         ["success.json.equals: expected a string, a number, true or false (got an array)"]),
+         ["success.json.equals: expected a string, a number, true or false, or an array of them (got an array)"]),
         (HTTP + "success = { json = { pat = 'a', equals = 1 } }",
          ["success.json.path: expected this key", "success.json.pat: unknown key: did you mean path? (got 'a')"]),
         (HTTP + "id = {}", ["id: expected one of json, body and header"]),

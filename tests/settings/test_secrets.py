@@ -80,7 +80,7 @@ def test_no_repr_tells_a_secret(read: Read) -> None:
         f"[providers.b]\ndriver = 'smtp'\nhost = {ref}\nusername = {ref}\npassword = '{SECRET}'\n"
         f"[providers.c]\ndriver = 'http'\nurl = 'http://u:{SECRET}@h/?k={SECRET}'\nquery = {{ k = '{SECRET}' }}\n"
         f"headers = {{ Authorization = '{SECRET}' }}\nbody = '{SECRET}'\nauth = {{ bearer = '{SECRET}' }}\n"
-        f"preset = {ref}\nsuccess = {{ body = {ref}, json = {{ path = {ref}, equals = {ref} }} }}\n"
+        f"parameters = {{ x = '{SECRET}' }}\nsuccess = {{ body = {ref}, json = {{ path = {ref}, equals = {ref} }} }}\n"
         f"id = {{ json = {ref} }}\n"
         f"[providers.d]\ndriver = 'http'\nurl = {ref.replace('S', 'U')}\nform = {{ k = '{SECRET}' }}\n"
         f"auth = {{ user = {ref}, password = {ref} }}\nid = {{ header = {ref} }}\n"

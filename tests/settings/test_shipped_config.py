@@ -46,7 +46,8 @@ def spelt(table: type, prefix: str = "") -> Iterator[str]:
     """Yield the keys of a table and of the tables in it, dotted."""
     yield from (prefix + key for key in keys(table))
     for key, inner in inner_tables(table):
-        yield from spelt(inner, f"{prefix}{key}.")
+        if inner is not table:
+            yield from spelt(inner, f"{prefix}{key}.")
 
 
 def lines_of(text: str) -> dict[str, dict[str, list[str]]]:
@@ -191,7 +192,18 @@ def test_defaults_that_are_shown_are_the_defaults(tmp_path: Path) -> None:
 def test_defaults_of_peers_that_are_shown_are_the_defaults() -> None:
     """The tables of smpp, http and smtp show their defaults, where they have one that is a plain value."""
     tables = tomllib.loads(uncommented(CONFIG / "dialerd.toml"))["providers"]
-    examples = {"host", "driver", "source_ton", "source_npi", "dest_ton", "dest_npi", "password"}
+    examples = {
+        "host",
+        "driver",
+        "source_ton",
+        "source_npi",
+        "dest_ton",
+        "dest_npi",
+        "password",
+        "coding",
+        "headers",
+        "parameters",
+    }
     for name in ("smsc", "gateway", "mail"):
         for key, info in keys(PROVIDERS[tables[name]["driver"]]).items():
             if key in tables[name] and key not in examples and not info.is_required() and info.default is not None:

@@ -1,0 +1,247 @@
+"""The HTTP driver: one request for one SMS, as the provider's table says; no code for any provider.
+
+What is asked is made in http_request.py, what is answered judged in http_answer.py; here is what the network does:
+
+    no such host, refused, TLS or its certificate failed, no connection within timeout_s    Unreachable
+    no answer within timeout_s of that, connection lost, nonsense, an answer cut off         InDoubt
+
+A connection that is used again can be closed by the gateway in the very moment we write. Nothing tells then whether
+the request was read, so it is a doubt as well, whatever the method: here a GET sends an SMS too, and is never repeated
+by the client on its own. To make that rare, connections idle for longer than IDLE_S are not used again: servers close
+theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or more, and one that closes earlier says `Connection: close`.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientError,
+    ClientHandlerType,
+    ClientPayloadError,
+    ClientRequest,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DigestAuthMiddleware,
+    DummyCookieJar,
+    InvalidURL,
+    ServerTimeoutError,
+    TCPConnector,
+)
+from yarl import URL
+
+from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
+from dialerd.drivers.http_request import Requests
+from dialerd.model.campaign import Campaign
+from dialerd.model.errors import Refused, Unavailable
+from dialerd.model.message import Message
+from dialerd.model.outcome import Failed, Outcome, Unreachable
+from dialerd.settings import HttpProvider, Probe, Scheme
+
+__all__ = ["Http"]
+
+IDLE_S = 1.5
+
+#: Of an answer so much is read; the ids and words that we look for stand in its first lines.
+LARGEST_ANSWER = 64 * 1024
+
+#: How much later than the driver itself the dialer stops waiting.
+LATE_S = 3.0
+
+#: A probe that is answered so finds a proxy whose gateway is away.
+AWAY = PROXY | {503}
+
+
+class _Lost(Exception):
+    """The request may have been read, and there is no answer to it."""
+
+
+class _NoConnection(Exception):
+    """Nothing was sent, and why."""
+
+
+class Http:
+    """A gateway. At most `max_in_flight` connections; each is used again while it is warm."""
+
+    def __init__(self, provider: HttpProvider, campaigns: Mapping[str, Campaign]) -> None:
+        self._provider = provider
+        self._requests = Requests(provider, campaigns)
+        self._judge = Judge(provider)
+        self._origin = URL(self._requests.origin, encoded=True)
+        self._session: ClientSession | None = None
+        self._closed = False
+        # A connection, the request with its answer, and the latter once more where a digest is asked for first.
+        self.attempt_limit_s: float | None = 3 * provider.timeout_s + LATE_S
+
+    async def send(self, message: Message) -> Outcome:
+        """Ask the gateway to send one SMS."""
+        if self._closed:
+            return Unreachable("the driver is closed")
+        try:
+            request = self._requests.of(message)
+        except Refused as refused:
+            return Failed(str(refused))
+        try:
+            async with self._answer(request.method, request.url, request.headers, request.body) as answer:
+                content, is_whole = await _read(answer)
+        except _NoConnection as trouble:
+            return Unreachable(str(trouble))
+        except _Lost as lost:
+            return self._judge.doubt(str(lost))
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        reply = Reply(answer.status, headers, decoded(content, answer.charset), is_whole)
+        return self._judge.outcome(reply, request, datetime.now(UTC))
+
+    async def probe(self) -> None:
+        """Return when the gateway takes connections and answers `HEAD /`, however, unless a proxy says it is away."""
+        try:
+            if self._provider.probe is Probe.CONNECT:
+                await self._connect()
+                return
+            async with self._answer("HEAD", str(self._origin), {}, None) as answer:
+                status = answer.status
+        except (_NoConnection, _Lost) as trouble:
+            raise Unavailable(str(trouble)) from trouble
+        if status in AWAY:
+            raise Unavailable(f"{self._place}: HTTP {status} to HEAD /")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @property
+    def _place(self) -> str:
+        return f"{self._origin.host}:{self._origin.port}"
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> AsyncIterator["_Answer"]:
+        """Ask, and lend the answer.
+
+        Raises:
+            _NoConnection: nothing was sent.
+            _Lost: there is no answer, or not to its end.
+        """
+        limit_s = self._provider.timeout_s
+        try:
+            # aiohttp's own limits say where it was waiting; this one is for answers that come in drops.
+            async with asyncio.timeout(3 * limit_s):
+                session = self._open()
+                async with session.request(
+                    method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+                ) as response:
+                    yield _Answer(response)
+        except (ConnectionTimeoutError, ClientConnectorError) as error:
+            raise _NoConnection(f"{self._place}: {_reason(error, limit_s)}") from None
+        except InvalidURL:
+            raise _NoConnection(f"{self._place}: not a URL that can be asked") from None
+        except (ServerTimeoutError, TimeoutError):
+            raise _Lost(f"{self._place}: no answer within {limit_s:g} s") from None
+        except ClientPayloadError:
+            raise _Lost(f"{self._place}: connection lost within the answer") from None
+        except ClientResponseError:
+            raise _Lost(f"{self._place}: the answer is no HTTP") from None
+        except (_Dropped, ClientError, OSError, ValueError):
+            raise _Lost(f"{self._place}: connection lost, no answer") from None
+
+    def _open(self) -> ClientSession:
+        """Return the session; it belongs to the loop that runs."""
+        if self._session is None:
+            provider = self._provider
+            middlewares = [_never_again]
+            if provider.auth is not None and provider.auth.scheme is Scheme.DIGEST and provider.auth.password:
+                digest = DigestAuthMiddleware(provider.auth.user or "", provider.auth.password.get_secret_value())
+                middlewares.insert(0, digest)
+            self._session = ClientSession(
+                connector=TCPConnector(
+                    limit=provider.max_in_flight,
+                    keepalive_timeout=IDLE_S,
+                    ttl_dns_cache=60,
+                    ssl=ssl.create_default_context() if self._origin.scheme == "https" else True,
+                ),
+                timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
+                cookie_jar=DummyCookieJar(),
+                headers={"User-Agent": "dialerd", "Accept-Encoding": "identity"},
+                middlewares=middlewares,
+                trust_env=False,
+            )
+        return self._session
+
+    async def _connect(self) -> None:
+        tls = ssl.create_default_context() if self._origin.scheme == "https" else None
+        try:
+            async with asyncio.timeout(self._provider.timeout_s):
+                _, writer = await asyncio.open_connection(self._origin.host, self._origin.port, ssl=tls)
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError) as error:
+            raise _NoConnection(f"{self._place}: {_reason(error, self._provider.timeout_s)}") from None
+
+
+class _Answer:
+    """An answer whose head has come."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.response = response
+        try:
+            self.charset = response.charset
+        except (LookupError, ValueError):
+            self.charset = None
+
+
+async def _read(answer: _Answer) -> tuple[bytes, bool]:
+    """Return the answer's content, and whether that is all of it; the connection of a larger one is closed."""
+    content = b""
+    while chunk := await answer.response.content.read(LARGEST_ANSWER + 1 - len(content)):
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            answer.response.close()
+            return content[:LARGEST_ANSWER], False
+    return content, True
+
+
+class _Dropped(Exception):
+    """A connection was lost before any answer; not a ClientError, so that aiohttp does not ask again."""
+
+
+async def _never_again(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from repeating a GET, which it takes for idempotent (RFC 9110, 9.2.2): ours send an SMS."""
+    try:
+        return await handler(request)
+    except (ConnectionTimeoutError, ClientConnectorError):
+        raise
+    except ClientConnectionError as error:
+        if isinstance(error, ServerTimeoutError):
+            raise
+        raise _Dropped(type(error).__name__) from None
+
+
+def _reason(error: BaseException, limit_s: float) -> str:
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    match inner:
+        case ssl.SSLCertVerificationError():
+            return f"certificate refused: {inner.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {inner.reason or 'no reason given'}"
+        case socket.gaierror():
+            return f"no such host: {inner.strerror}"
+        case TimeoutError():
+            return f"no connection within {limit_s:g} s"
+        case OSError(errno=int(errno)):
+            return os.strerror(errno) if errno > 0 else "no such host"
+    return f"no connection ({type(inner).__name__})"
