@@ -6,8 +6,8 @@ from typing import Any
 from dialerd.drivers.base import Driver
 from dialerd.drivers.discard import Discard
 from dialerd.drivers.file import File
-from dialerd.drivers.smpp import Smpp
 from dialerd.drivers.http import Http
+from dialerd.drivers.smpp import Smpp
 from dialerd.drivers.smtp import Smtp
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
@@ -19,8 +19,8 @@ __all__ = ["DRIVERS", "Driver", "build"]
 DRIVERS: Mapping[str, Callable[[Any, Mapping[str, Campaign]], Driver]] = {
     "discard": Discard,
     "file": File,
-    "smpp": Smpp,
     "http": Http,
+    "smpp": Smpp,
     "smtp": Smtp,
 }
 

@@ -36,7 +36,7 @@ from dialerd.drivers.smpp.pdu import (
 from dialerd.drivers.smpp.session import GOODBYE_S, Lost, Session
 from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of
 from dialerd.drivers.smpp.submissions import Submission, reference_of, submissions
-from dialerd.model.campaign import Campaign, UnicodeRule
+from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
@@ -100,9 +100,8 @@ class Smpp:
         """Hand one message over."""
         if self._closed.is_set():
             return Unreachable("the driver is closed")
-        campaign = self._campaigns.get(message.campaign)
         try:
-            todo = submissions(message, self._provider, UnicodeRule.AUTO if campaign is None else campaign.unicode)
+            todo = submissions(message, self._provider, self._campaigns.get(message.campaign))
         except Refused as refused:
             return Failed(str(refused))
         if len(todo) == 1 and not message.accepted:

@@ -14,7 +14,8 @@ from dialerd.drivers.smpp.pdu import (
     BadPdu,
     ShortMessage,
 )
-from dialerd.model.campaign import UnicodeRule
+from dialerd.examine import number_for
+from dialerd.model.campaign import Campaign, UnicodeRule
 from dialerd.model.errors import Refused
 from dialerd.model.message import Message
 from dialerd.model.text import Coding, encode
@@ -43,17 +44,20 @@ class Submission(NamedTuple):
     body: bytes
 
 
-def submissions(message: Message, provider: SmppProvider, rule: UnicodeRule) -> list[Submission]:
+def submissions(message: Message, provider: SmppProvider, campaign: Campaign | None) -> list[Submission]:
     """Return what is to be sent of a message: all of its parts that the SMSC has not taken at earlier attempts.
 
-    Raises Refused: it cannot be sent as it is, and why.
+    Without a campaign (its file has gone meanwhile) its rules are the defaults. Raises Refused: it cannot be sent as it
+    is, and why.
     """
-    encoded = encode(message.data, rule)
+    encoded = encode(message.data, UnicodeRule.AUTO if campaign is None else campaign.unicode)
+    region = None if campaign is None else campaign.region
+    number = number_for(provider, message.channel, message.destination, message.address, region)
     parts = encoded.parts
     if message.accepted and max(message.accepted) > len(parts):
         raise Refused(f"the SMSC has part {max(message.accepted)} of a text that now has {len(parts)} parts")
     try:
-        base = _addressed(message.source or "", message.destination, provider)._replace(
+        base = _addressed(message.source or "", number, provider)._replace(
             data_coding=DATA_CODINGS[encoded.coding],
             registered_delivery=int(provider.receipts),
             validity_period=b"" if message.expires_at is None else _absolute(message.expires_at),
@@ -65,9 +69,9 @@ def submissions(message: Message, provider: SmppProvider, rule: UnicodeRule) -> 
         part_of = _with_fields if provider.long is LongSms.SAR else _with_header
         reference = reference_of(message)
         return [
-            Submission(number, part_of(base, part, reference, len(parts), number).pack())
-            for number, part in enumerate(parts, 1)
-            if number not in message.accepted
+            Submission(n, part_of(base, part, reference, len(parts), n).pack())
+            for n, part in enumerate(parts, 1)
+            if n not in message.accepted
         ]
     except BadPdu as error:
         raise Refused(str(error)) from error

@@ -124,11 +124,11 @@ async def test_npm(npm: tuple[Peer, int]) -> None:
     expires_at = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
     async with listening(driver) as inbox:
         sent = [
-            await driver.send(an_sms(data=text, destination="+59899123456", source="Ventas", expires_at=expires_at))
+            await driver.send(an_sms(data=text, address="59899123456", source="Ventas", expires_at=expires_at))
             for text in TEXTS
         ]
-        assert isinstance(await driver.send(an_sms(destination="+59899123458")), Throttled)
-        assert isinstance(await driver.send(an_sms(destination="+59899123411")), Failed)
+        assert isinstance(await driver.send(an_sms(address="59899123458")), Throttled)
+        assert isinstance(await driver.send(an_sms(address="59899123411")), Failed)
         await until(lambda: len(inbox.receipts) == len(inbox.texts) == 2)
         assert {event["status"] for event in await peer.until("receipt", 2)} == {0}
         assert {event["status"] for event in await peer.until("echo", 2)} == {0}
@@ -221,10 +221,10 @@ async def test_smpp34(rust: tuple[Peer, int]) -> None:
     peer, port = rust
     driver = make_driver(port, binds=2)
     async with listening(driver) as inbox:
-        first = await driver.send(an_sms(data="ñ" * 200, destination="+59899123456", seq=7))
-        second = await driver.send(an_sms(data="echo ñ", destination="+59899123456"))
-        assert isinstance(await driver.send(an_sms(destination="+59899123458")), Throttled)
-        assert isinstance(await driver.send(an_sms(destination="+59899123411")), Failed)
+        first = await driver.send(an_sms(data="ñ" * 200, address="59899123456", seq=7))
+        second = await driver.send(an_sms(data="echo ñ", address="59899123456"))
+        assert isinstance(await driver.send(an_sms(address="59899123458")), Throttled)
+        assert isinstance(await driver.send(an_sms(address="59899123411")), Failed)
         await until(lambda: len(inbox.receipts) == 3 and len(inbox.texts) == 1)
         assert {event["status"] for event in await peer.until("receipt", 3)} == {0}
         submits = await peer.until("submit_sm", 5)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from dialerd.drivers.smpp.deliveries import read_delivery
 from dialerd.drivers.smpp.pdu import SUBMIT_SM, ShortMessage, pack
 from dialerd.drivers.smpp.submissions import reference_of, submissions
-from dialerd.model.campaign import UnicodeRule
+from dialerd.model.campaign import Campaign, UnicodeRule
 from dialerd.model.errors import Refused
-from dialerd.model.message import Message
+from dialerd.model.message import Channel, Message
 from dialerd.model.receipt import Inbound
-from dialerd.settings import LongSms, SmppProvider
+from dialerd.settings import LongSms, NumberFormat, SmppProvider
 from tests.drivers.conformance import an_sms
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -26,11 +26,12 @@ WIDE = "ж😀" * 40
 def made(message: Message, rule: UnicodeRule = UnicodeRule.AUTO, **keys: Any) -> list[ShortMessage]:
     """Return what goes out, read again."""
     provider = SmppProvider(name="smsc", host="h", system_id="u", **keys)
-    return [ShortMessage.read(submission.body) for submission in submissions(message, provider, rule)]
+    campaign = Campaign(name="Ventas->", channel=Channel.SMS, provider="smsc", unicode=rule, region="UY")
+    return [ShortMessage.read(submission.body) for submission in submissions(message, provider, campaign)]
 
 
 def addressed(source: str | None, destination: str, **keys: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    (sent,) = made(an_sms(source=source, destination=destination), **keys)
+    (sent,) = made(an_sms(source=source, destination=destination), number_format=NumberFormat.AS_IS, **keys)
     return (sent.source, sent.source_ton, sent.source_npi), (sent.destination, sent.dest_ton, sent.dest_npi)
 
 
@@ -49,6 +50,22 @@ def test_looks(text: str, looks: tuple[Any, ...]) -> None:
     assert addressed(text, text) == (looks, looks)
 
 
+@pytest.mark.parametrize(
+    ("style", "goes"),
+    [
+        (NumberFormat.PLUS, (b"59899123456", 1, 1)),
+        (NumberFormat.E164, (b"59899123456", 1, 1)),
+        (NumberFormat.NATIONAL, (b"099123456", 2, 1)),
+        (NumberFormat.AS_IS, (b"99123456", 1, 1)),
+    ],
+)
+def test_number_format(style: NumberFormat, goes: tuple[Any, ...]) -> None:
+    """The number goes as the provider wants it, but for the +, which is said by its type."""
+    message = an_sms(destination="99123456", address="59899123456")
+    (sent,) = made(message, number_format=style, accept="^[+0-9]+$")
+    assert (sent.destination, sent.dest_ton, sent.dest_npi) == goes
+
+
 def test_types_by_key() -> None:
     """What the keys say goes before the look, each for itself; without a source there is nothing to look at."""
     keys = {"source_ton": 0, "source_npi": 8, "dest_ton": 4}
@@ -60,9 +77,10 @@ def test_types_by_key() -> None:
     ("changes", "reason"),
     [
         ({"source": "Señal"}, "the source 'Señal' has characters beyond ASCII"),
+        ({"address": "1999", "destination": "1999"}, "does not accept this number"),
         ({"source": "A" * 21}, "source takes 20 octets, not 21"),
-        ({"destination": "٠٩٩١٢٣٤٥٦"}, "the destination .* has characters beyond ASCII"),
-        ({"destination": "5" * 21}, "destination takes 20 octets, not 21"),
+        ({"address": "٠٩٩١٢٣٤٥٦"}, "the destination .* has characters beyond ASCII"),
+        ({"address": "5" * 21}, "destination takes 20 octets, not 21"),
         ({"data": ""}, "the text is empty"),
         ({"data": "ж" * 40_000}, "parts"),
         ({"accepted": {2: "7"}, "reference": 7}, "the SMSC has part 2 of a text that now has 1 parts"),
@@ -71,7 +89,7 @@ def test_types_by_key() -> None:
 def test_refused(changes: dict[str, Any], reason: str) -> None:
     """What cannot be carried is refused with the reason before anything is sent."""
     with pytest.raises(Refused, match=reason):
-        made(an_sms(**changes))
+        made(an_sms(**changes), accept=r"^\+?[^1]")
 
 
 def test_single() -> None:
@@ -159,7 +177,7 @@ def test_validity() -> None:
 def test_others_read_the_parts() -> None:
     """A codec that nobody here wrote reads the parts as we meant them."""
     provider = SmppProvider(name="smsc", host="h", system_id="u", long=LongSms.SAR)
-    for part, body in submissions(an_sms(data=LONG, seq=9), provider, UnicodeRule.AUTO):
+    for part, body in submissions(an_sms(data=LONG, seq=9), provider, None):
         theirs: Any = smpp34.decode(pack(SUBMIT_SM, 1, body))
         assert {tlv.tag: tlv.as_int() for tlv in theirs.tlvs} == {
             smpp34.TLV_SAR_MSG_REF_NUM: 9, smpp34.TLV_SAR_TOTAL_SEGMENTS: 2, smpp34.TLV_SAR_SEGMENT_SEQNUM: part,
