@@ -73,6 +73,16 @@ WEIGHTS = (InDoubt, Failed, Deferred, Throttled, Unreachable)
 Refusal = InDoubt | Failed | Deferred | Throttled | Unreachable
 
 
+class _Waiter:
+    """Somebody who waits for room in a window; `called` becomes whether it is too late."""
+
+    __slots__ = ("called", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.called: asyncio.Future[bool]
+
+
 class Smpp:
     """An SMSC. It is bound when first used, or listened to, and then kept bound until closed."""
 
@@ -82,10 +92,12 @@ class Smpp:
         self._room_s = ROOM_PER_ANSWER * provider.response_timeout_s + ROOM_S
         self.attempt_limit_s: float | None = ROOMS * self._room_s + ANSWERS * provider.response_timeout_s + LATE_S
         self._links: list[Link] = []
-        self._senders: list[Link] = []
+        #: Those that are bound and may send.
+        self._sessions: list[Session] = []
         self._keepers: set[asyncio.Task[None]] = set()
         #: Those who wait for room in a window, who came first at the left.
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         #: So many of those have been called, and have not come yet.
         self._called = 0
         self._turn = 0
@@ -100,6 +112,7 @@ class Smpp:
         """Hand one message over."""
         if self._closed.is_set():
             return Unreachable("the driver is closed")
+        self._start()
         try:
             todo = submissions(message, self._provider, self._campaigns.get(message.campaign))
         except Refused as refused:
@@ -147,63 +160,74 @@ class Smpp:
             return session
         is_last_try = False
         while not self._closed.is_set():
-            try:
-                session = await self._room()
-            except TimeoutError:
-                return Throttled(f"no room in the window for {self._room_s:g} s")
-            if session is not None:
-                return session
+            if self._sessions:
+                found = await self._room()
+                if found is not None:
+                    return found
             if is_last_try or not await self._try_binding():
                 return Unreachable(self._why_not())
             is_last_try = True
         return Unreachable("the driver is closed")
 
-    async def _room(self) -> Session | None:
-        """Return a session with room; None when there is no bind any more. Raises TimeoutError: too late."""
-        again = False
-        async with asyncio.timeout(self._room_s):
-            while self._is_bound() and not self._closed.is_set():
-                waiting = asyncio.get_running_loop().create_future()
-                if again:
-                    self._waiting.appendleft(waiting)
-                else:
-                    self._waiting.append(waiting)
-                self._call_for_room()
-                try:
-                    await waiting
-                except asyncio.CancelledError:
-                    if not waiting.cancelled():
-                        self._called -= 1  # it was our turn, and now it is the next one's
-                        self._call_for_room()
-                    elif waiting in self._waiting:
-                        self._waiting.remove(waiting)
-                    raise
-                self._called -= 1
-                if (session := self._free()) is not None:
-                    return session
-                again = True
-        return None
+    async def _room(self) -> Session | Throttled | None:
+        """Return a session with room; None when there is no bind any more."""
+        waiter = _Waiter(self._loop.time() + self._room_s)
+        self._waiting.append(waiter)
+        if self._timer is None:
+            self._timer = self._loop.call_at(waiter.until, self._end_waiting)
+        while True:
+            waiter.called = self._loop.create_future()
+            self._call_for_room()
+            try:
+                is_late = await waiter.called
+            except asyncio.CancelledError:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                elif not waiter.called.cancelled() and not waiter.called.result():
+                    self._called -= 1  # it was our turn, and now it is the next one's
+                    self._call_for_room()
+                raise
+            if is_late:
+                return Throttled(f"no room in the window for {self._room_s:g} s")
+            self._called -= 1
+            session = self._free()
+            if session is not None or not self._sessions or self._closed.is_set():
+                return session
+            self._waiting.appendleft(waiter)
 
     def _call_for_room(self) -> None:
         """Call as many of those who wait as there is room for."""
         if self._waiting:
-            self._call(sum(link.session.free for link in self._senders if link.session is not None) - self._called)
+            room = -self._called
+            for session in self._sessions:
+                room += session.free
+            self._call(room)
 
     def _call(self, number: int) -> None:
         while number > 0 and self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.called.done():
+                waiter.called.set_result(False)
                 self._called += 1
                 number -= 1
+
+    def _end_waiting(self) -> None:
+        """Tell those who have waited for too long."""
+        now = self._loop.time()
+        while self._waiting and self._waiting[0].until <= now:
+            waiter = self._waiting.popleft()
+            if not waiter.called.done():
+                waiter.called.set_result(True)
+        # Who was called in vain stands at the left again, and may be due a little later than the next one.
+        self._timer = self._loop.call_at(self._waiting[0].until, self._end_waiting) if self._waiting else None
 
     def _free(self) -> Session | None:
         """Return the session with the most room; of several with the same, each in its turn."""
         best, most = None, 0
-        senders = self._senders
-        for index in range(len(senders)):
-            session = senders[(self._turn + index) % len(senders)].session
-            if session is not None and (free := session.free) > most:
+        sessions = self._sessions
+        for index in range(len(sessions)):
+            session = sessions[(self._turn + index) % len(sessions)]
+            if (free := session.free) > most:
                 best, most = session, free
         self._turn += 1
         return best
@@ -214,49 +238,48 @@ class Smpp:
         """Begin to keep the binds, if nobody has yet."""
         if self._links or self._closed.is_set():
             return
+        self._loop = asyncio.get_running_loop()
         provider = self._provider
         tls = ssl.create_default_context() if provider.tls is Tls.TLS else None
         for command in COMMANDS[provider.bind]:
             self._links += [Link(provider, command, tls, self) for _ in range(provider.binds)]
-        self._senders = [link for link in self._links if link.sends]
-        for link in self._links:
-            self._keepers.add(asyncio.get_running_loop().create_task(link.keep()))
-
-    def _is_bound(self) -> bool:
-        return any(link.session is not None and link.session.bound for link in self._senders)
+        self._senders = self._links[: provider.binds]
+        self._keepers = {self._loop.create_task(link.keep()) for link in self._links}
 
     async def _try_binding(self) -> bool:
         """Return whether one of the senders is bound; False when all have tried in vain."""
-        self._start()
         tries = {link.try_now() for link in self._senders}
-        while tries and not self._is_bound() and not self._closed.is_set():
+        while tries and not self._sessions and not self._closed.is_set():
             _, tries = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
-        return self._is_bound()
+        return bool(self._sessions)
 
     def _why_not(self) -> str:
-        return next((link.error for link in self._senders), "not bound yet")
+        return self._senders[0].error
 
     def _part_from(self, session: Session) -> None:
         """Let a session go that the SMSC takes for something else than we do: a fresh one is bound."""
         if session.leaving:
             return
         session.leave()
-        parting = asyncio.get_running_loop().create_task(session.unbind())
+        parting = self._loop.create_task(session.unbind())
         self._partings.add(parting)
         parting.add_done_callback(self._partings.discard)
 
     async def probe(self) -> None:
         """Return when there is a bind to send over, and the SMSC answers on it."""
+        if self._closed.is_set():
+            raise Unavailable("the driver is closed")
+        self._start()
         try:
             async with asyncio.timeout(2 * self._provider.response_timeout_s):
-                if not self._is_bound():
+                if not self._sessions:
                     await self._try_binding()
-                for link in self._senders:
-                    if link.session is not None and await link.session.enquire() is None:
+                for session in list(self._sessions):
+                    if await session.enquire() is None:
                         return
         except TimeoutError:
             raise Unavailable(f"no answer within {2 * self._provider.response_timeout_s:g} s") from None
-        raise Unavailable("the driver is closed" if self._closed.is_set() else self._why_not())
+        raise Unavailable(self._why_not())
 
     async def close(self) -> None:
         """Let what is under way end, unbind and close; what was not written yet is not."""
@@ -269,6 +292,8 @@ class Smpp:
         for session in sessions:
             session.leave()
         self._call(len(self._waiting))
+        if self._timer is not None:
+            self._timer.cancel()
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=self._provider.response_timeout_s)
         await asyncio.gather(*(session.unbind() for session in sessions))
@@ -280,13 +305,22 @@ class Smpp:
 
     # -- what sessions tell --------------------------------------------------------------------------------------------
 
+    def began(self, session: Session) -> None:
+        """Let those who wait use it."""
+        if session.sends:
+            self._sessions.append(session)
+            self._call_for_room()
+
     def freed(self, session: Session) -> None:  # noqa: ARG002  # all of them are looked at
         """Let those who wait use the room that a session has."""
         self._call_for_room()
 
-    def ended(self, session: Session, reason: str) -> None:  # noqa: ARG002  # the link has both
+    def ended(self, session: Session, reason: str) -> None:  # noqa: ARG002  # the link tells it
         """Let all who wait see whether there is still a session."""
-        self._call(len(self._waiting))
+        if session.sends:
+            self._sessions.remove(session)
+            if not self._sessions:
+                self._call(len(self._waiting))
 
     def came(self, session: Session, pdu: Pdu) -> None:
         """Take a delivery; it is answered when it stands in the database."""
@@ -294,7 +328,7 @@ class Smpp:
         if inbox is None or len(self._deliveries) >= MOST_DELIVERIES:
             session.answer(pdu, TRY_LATER)
             return
-        delivery = asyncio.get_running_loop().create_task(self._take(session, pdu, inbox))
+        delivery = self._loop.create_task(self._take(session, pdu, inbox))
         self._deliveries.add(delivery)
         delivery.add_done_callback(self._deliveries.discard)
 

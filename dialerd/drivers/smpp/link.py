@@ -40,11 +40,6 @@ class Link:
         self.session: Session | None = None
         self.error = "not bound yet"
 
-    @property
-    def sends(self) -> bool:
-        """Whether messages may be sent over it."""
-        return self._command != BIND_RECEIVER
-
     def stop(self) -> None:
         """Take the session's end for what was wanted; `keep` is to be cancelled."""
         self._stopped = True
@@ -109,8 +104,6 @@ class Link:
             logger.info("smpp_bound", provider=provider.name, bind=WORDS[self._command])
         if self._tried is not None and not self._tried.done():
             self._tried.set_result(None)
-        if self.session is not None:
-            self._owner.freed(session)
         return self.session
 
     async def _wait(self, seconds: float) -> None:

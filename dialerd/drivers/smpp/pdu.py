@@ -269,6 +269,8 @@ def _octets(body: bytes, at: int, number: int) -> bytes:
 
 
 def _field(name: str, value: bytes) -> bytes:
+    if not value:
+        return b"\0"
     if len(value) > ROOM[name]:
         raise BadPdu(f"{name} takes {ROOM[name]} octets, not {len(value)}")
     if b"\0" in value:

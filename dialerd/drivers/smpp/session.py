@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol, cast
 
 from dialerd.drivers.smpp.pdu import (
     ALERT_NOTIFICATION,
+    BIND_RECEIVER,
     DATA_SM,
     DELIVER_SM,
     ENQUIRE_LINK,
@@ -63,6 +64,9 @@ class Owner(Protocol):
     def came(self, session: "Session", pdu: Pdu) -> None:
         """Take a deliver_sm or data_sm; `session.answer` is to be called for it."""
 
+    def began(self, session: "Session") -> None:
+        """Use it: it is bound. Called once, before anything else."""
+
     def freed(self, session: "Session") -> None:
         """Use the session: it has room in its window again."""
 
@@ -101,6 +105,8 @@ class Session(asyncio.Protocol):
         self._quiet = asyncio.Event()
         self._gone = asyncio.Event()
         self.bound = False
+        #: Whether messages may be sent over it.
+        self.sends = False
 
     # -- from the outside ------------------------------------------------------------------------------------------
 
@@ -110,6 +116,7 @@ class Session(asyncio.Protocol):
         Raises:
             NoBind: something of that was refused, or took too long.
         """
+        self.sends = command != BIND_RECEIVER
         try:
             request = account.pack()
             async with asyncio.timeout(self._response_timeout_s):
@@ -270,6 +277,7 @@ class Session(asyncio.Protocol):
         if not self.bound and pdu.status == OK and request.command != UNBIND:
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
+            self._owner.began(self)
         if not request.answer.done():
             is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK
             request.answer.set_result(Lost("generic_nack without an error", written=True) if is_no_answer else pdu)

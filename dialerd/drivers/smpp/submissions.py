@@ -57,13 +57,10 @@ def submissions(message: Message, provider: SmppProvider, campaign: Campaign | N
     if message.accepted and max(message.accepted) > len(parts):
         raise Refused(f"the SMSC has part {max(message.accepted)} of a text that now has {len(parts)} parts")
     try:
-        base = _addressed(message.source or "", number, provider)._replace(
-            data_coding=DATA_CODINGS[encoded.coding],
-            registered_delivery=int(provider.receipts),
-            validity_period=b"" if message.expires_at is None else _absolute(message.expires_at),
-        )
-        if len(parts) == 1:
-            return [Submission(1, base._replace(text=parts[0]).pack())]
+        is_single = len(parts) == 1
+        base = _addressed(message, number, provider, parts[0] if is_single else b"", DATA_CODINGS[encoded.coding])
+        if is_single:
+            return [Submission(1, base.pack())]
         if provider.long is LongSms.PAYLOAD and not message.accepted:
             return [Submission(1, base._replace(tlvs={MESSAGE_PAYLOAD: b"".join(parts)}).pack())]
         part_of = _with_fields if provider.long is LongSms.SAR else _with_header
@@ -98,10 +95,11 @@ def _with_fields(base: ShortMessage, part: bytes, reference: int, parts: int, nu
     return base._replace(text=part, tlvs=fields)
 
 
-def _addressed(source: str, destination: str, provider: SmppProvider) -> ShortMessage:
+def _addressed(message: Message, number: str, provider: SmppProvider, text: bytes, data_coding: int) -> ShortMessage:
+    """Return what all parts have in common, with this text."""
     # An SMSC that gives us a number of its own wants none of ours, and no type of one.
-    sender = _address(source, "source") if source else (b"", 0, 0)
-    recipient = _address(destination, "destination")
+    sender = _address(message.source, "source") if message.source else (b"", 0, 0)
+    recipient = _address(number, "destination")
     return ShortMessage(
         source=sender[0],
         source_ton=sender[1] if provider.source_ton is None else provider.source_ton,
@@ -109,6 +107,10 @@ def _addressed(source: str, destination: str, provider: SmppProvider) -> ShortMe
         destination=recipient[0],
         dest_ton=recipient[1] if provider.dest_ton is None else provider.dest_ton,
         dest_npi=recipient[2] if provider.dest_npi is None else provider.dest_npi,
+        text=text,
+        data_coding=data_coding,
+        registered_delivery=int(provider.receipts),
+        validity_period=b"" if message.expires_at is None else _absolute(message.expires_at),
     )
 
 

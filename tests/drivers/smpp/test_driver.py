@@ -179,9 +179,9 @@ async def test_no_room(smsc: Smsc, make: Make) -> None:
     """Without room in time nothing was sent: that is too fast, and costs no attempt."""
     smsc.policy = lambda _message: SILENCE
     driver = make(window=1, response_timeout_s=2.0)
+    driver._room_s = 0.05
     first = start(driver.send(an_sms()))
     await smsc.until(lambda: smsc.unanswered)
-    driver._room_s = 0.05
     second = await driver.send(an_sms())
 
     assert second == Throttled("no room in the window for 0.05 s")
@@ -397,6 +397,7 @@ class Quiet:
     """An owner that does nothing."""
 
     def came(self, session: Session, pdu: Pdu) -> None: ...
+    def began(self, session: Session) -> None: ...
     def freed(self, session: Session) -> None: ...
     def ended(self, session: Session, reason: str) -> None: ...
 
@@ -532,6 +533,9 @@ def test_any_stream(stream: list[bytes]) -> None:
         smsc.connections[0].transport.close()
         outcome = await attempt
         smsc.policy = smsc.take_all
+        async with asyncio.timeout(30):
+            while driver._sessions:
+                await asyncio.sleep(0)
 
         assert isinstance(outcome, Outcome)
         assert isinstance(await driver.send(an_sms()), Sent)
