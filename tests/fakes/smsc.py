@@ -67,6 +67,9 @@ class Connection(asyncio.Protocol):
             self.answers[pdu.sequence] = pdu
         elif pdu.command in BINDS:
             status = smsc.bind_status if Bind.read(pdu.body) == smsc.account else 0x0E
+            if not smsc.answers_binds:
+                self.transport.write(smsc.behind_bind)
+                return
             self.command = None if status else pdu.command
             self.answer(pdu, b"smsc\0", status, more=smsc.behind_bind if not status else b"")
         elif pdu.command == ENQUIRE_LINK:
@@ -114,8 +117,9 @@ class Smsc:
         self.account = Bind("dialerd", "secret")
         self.policy: Policy = self.take_all
         self.bind_status = 0
-        #: Octets that follow a good answer to a bind in the same segment.
+        #: Octets that follow a good answer to a bind in the same segment, or stand in its place.
         self.behind_bind = b""
+        self.answers_binds = True
         self.answers_enquiries = True
         self.received: list[ShortMessage] = []
         self.accepted: list[ShortMessage] = []

@@ -34,7 +34,7 @@ from dialerd.drivers.smpp.pdu import (
     read_id,
 )
 from dialerd.drivers.smpp.session import GOODBYE_S, Lost, Session
-from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of
+from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of, spelt
 from dialerd.drivers.smpp.submissions import Submission, reference_of, submissions
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable
@@ -151,7 +151,7 @@ class Smpp:
         if answer.status == OK:
             return read_id(answer.body)
         if kind_of(answer.status) is Kind.SESSION:
-            self._part_from(session)
+            self._part_from(session, spelt(answer.status))
         return outcome_of(answer.status)
 
     async def _session(self) -> Session | Throttled | Unreachable:
@@ -256,12 +256,12 @@ class Smpp:
     def _why_not(self) -> str:
         return self._senders[0].error
 
-    def _part_from(self, session: Session) -> None:
+    def _part_from(self, session: Session, reason: str) -> None:
         """Let a session go that the SMSC takes for something else than we do: a fresh one is bound."""
         if session.leaving:
             return
         session.leave()
-        parting = self._loop.create_task(session.unbind())
+        parting = self._loop.create_task(session.unbind(reason))
         self._partings.add(parting)
         parting.add_done_callback(self._partings.discard)
 
@@ -270,16 +270,19 @@ class Smpp:
         if self._closed.is_set():
             raise Unavailable("the driver is closed")
         self._start()
+        reason: str | None = None
         try:
             async with asyncio.timeout(2 * self._provider.response_timeout_s):
                 if not self._sessions:
                     await self._try_binding()
                 for session in list(self._sessions):
-                    if await session.enquire() is None:
+                    lost = await session.enquire()
+                    if lost is None:
                         return
+                    reason = lost.reason
         except TimeoutError:
             raise Unavailable(f"no answer within {2 * self._provider.response_timeout_s:g} s") from None
-        raise Unavailable(self._why_not())
+        raise Unavailable(reason or self._why_not())
 
     async def close(self) -> None:
         """Let what is under way end, unbind and close; what was not written yet is not."""

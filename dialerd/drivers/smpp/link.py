@@ -102,8 +102,9 @@ class Link:
             self.session = session
             self._said = None
             logger.info("smpp_bound", provider=provider.name, bind=WORDS[self._command])
-        if self._tried is not None and not self._tried.done():
-            self._tried.set_result(None)
+        finally:
+            if self._tried is not None and not self._tried.done():
+                self._tried.set_result(None)
         return self.session
 
     async def _wait(self, seconds: float) -> None:

@@ -18,6 +18,8 @@ from typing import NamedTuple, Protocol, cast
 from dialerd.drivers.smpp.pdu import (
     ALERT_NOTIFICATION,
     BIND_RECEIVER,
+    BIND_TRANSCEIVER,
+    BIND_TRANSMITTER,
     DATA_SM,
     DELIVER_SM,
     ENQUIRE_LINK,
@@ -35,8 +37,13 @@ from dialerd.drivers.smpp.trouble import NoBind, reason_of
 
 __all__ = ["Lost", "Owner", "Session"]
 
+BINDS = {BIND_RECEIVER, BIND_TRANSMITTER, BIND_TRANSCEIVER}
+
 #: Sequence numbers go from 1 to this (5.1.4).
 LAST_SEQUENCE = 0x7FFFFFFF
+
+#: The most answers that wait for a peer that does not read; another one ends the session.
+MOST_WAITING = 10_000
 
 #: So many octets are given to the connection at once.
 PIECE = 0x10000
@@ -125,7 +132,7 @@ class Session(asyncio.Protocol):
         except TimeoutError:
             self.abort(f"no answer within {self._response_timeout_s:g} s")
             raise NoBind(f"{host}:{port}: no answer within {self._response_timeout_s:g} s") from None
-        except (OSError, BadPdu) as error:
+        except (OSError, ValueError) as error:  # among the latter BadPdu, and host names that IDNA cannot spell
             self.abort(reason_of(error))
             raise NoBind(f"{host}:{port}: {reason_of(error)}") from error
         except asyncio.CancelledError:
@@ -182,7 +189,7 @@ class Session(asyncio.Protocol):
         self._leaving = True
         self._look_quiet()
 
-    async def unbind(self) -> None:
+    async def unbind(self, reason: str = "closed") -> None:
         """Say goodbye and close: what is under way gets its answer before, or its response_timeout_s."""
         self.leave()
         try:
@@ -194,7 +201,7 @@ class Session(asyncio.Protocol):
         except TimeoutError:
             pass
         finally:
-            self.abort("closed")
+            self.abort(reason)
 
     def abort(self, reason: str) -> None:
         """Close at once. What was written may have arrived; what was not stays here for good."""
@@ -254,7 +261,7 @@ class Session(asyncio.Protocol):
         command = pdu.command
         if command & RESPONSE:
             self._take_answer(pdu)
-        elif command in {DELIVER_SM, DATA_SM}:
+        elif command in {DELIVER_SM, DATA_SM} and self.bound:
             self._owner.came(self, pdu)
         elif command == ENQUIRE_LINK:
             self._put(pack(ENQUIRE_LINK | RESPONSE, pdu.sequence))
@@ -274,7 +281,7 @@ class Session(asyncio.Protocol):
             self._requests[pdu.sequence] = request
             self._close(f"the SMSC is out of step: 0x{pdu.command:08X} answers 0x{request.command:08X}")
             return
-        if not self.bound and pdu.status == OK and request.command != UNBIND:
+        if request.command in BINDS and pdu.status == OK and pdu.command != GENERIC_NACK:
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
             self._owner.began(self)
@@ -311,7 +318,9 @@ class Session(asyncio.Protocol):
         """Have a PDU written at the end of this turn of the loop, together with what else comes in it."""
         self._outgoing.append(octets)
         self._unwritten.append(sequence)
-        if not self._flushing:
+        if len(self._outgoing) > self._window + MOST_WAITING:
+            self._close("the SMSC does not read our answers")
+        elif not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
@@ -385,9 +394,9 @@ class Session(asyncio.Protocol):
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _close(self, reason: str) -> None:
-        """Close; what has been given to the connection is still sent."""
+        """Close; what has been given to the connection is still sent, if the peer reads."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort() if self._paused else self._transport.close()
         self._end(reason)
 
     def _end(self, reason: str) -> None:

@@ -34,7 +34,7 @@ class SmscPeer:
 
     def __init__(self, smsc: Smsc) -> None:
         self.smsc = smsc
-        self.driver = Smpp(make_provider(smsc, response_timeout_s=0.3), {})
+        self.driver = Smpp(make_provider(smsc, response_timeout_s=0.8), {})
 
     async def script(self, kind: Kind) -> None:
         if kind in {Kind.UNREACHABLE, Kind.DOWN}:

@@ -249,6 +249,31 @@ async def test_account_that_does_not_fit(smsc: Smsc, make: Make) -> None:
         await make(system_id="señal").probe()
 
 
+async def test_host_that_cannot_be(smsc: Smsc, make: Make) -> None:
+    """A host whose name nobody can spell is told as such."""
+    with pytest.raises(Unavailable, match=r"a\.\.b:\d+: \w"):
+        await make(host="a..b").probe()
+
+
+async def test_nack_of_bind(smsc: Smsc, make: Make) -> None:
+    """A generic_nack is no bind, whatever its status."""
+    smsc.behind_bind = pack(GENERIC_NACK, 1)
+    smsc.answers_binds = False
+    assert isinstance(await make().send(an_sms()), Unreachable)
+    assert smsc.received == []
+
+
+async def test_peer_that_only_writes(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SMSC that asks and asks, and reads no answer, ends the session instead of filling the memory."""
+    monkeypatch.setattr("dialerd.drivers.smpp.session.MOST_WAITING", 100)
+    await make().probe()
+    (connection,) = smsc.connections
+    connection.transport.pause_reading()
+    for number in range(200):
+        connection.transport.write(b"".join(pack(ENQUIRE_LINK, n) for n in range(number * 5000, (number + 1) * 5000)))
+    await smsc.until(lambda: connection.closed)
+
+
 async def test_no_answer_to_bind(smsc: Smsc, make: Make) -> None:
     """A server that takes the connection and says nothing is away."""
 
@@ -351,7 +376,7 @@ async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
     """After a request without answer nothing more goes before an enquiry is answered; a late answer fits nothing."""
     smsc.policy = lambda _message: SILENCE
     smsc.answers_enquiries = False
-    driver = make(response_timeout_s=0.4)
+    driver = make(response_timeout_s=1.5)
     assert isinstance(await driver.send(an_sms(data="first")), InDoubt)
     second = start(driver.send(an_sms(data="second")))
     (connection,) = smsc.connections
@@ -368,7 +393,7 @@ async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
 
 async def test_silence_ends_session(smsc: Smsc, make: Make) -> None:
     """An SMSC that has been silent is asked whether it is there; without an answer the session ends."""
-    driver = make(enquire_link_s=0.05, response_timeout_s=0.3)
+    driver = make(enquire_link_s=0.05, response_timeout_s=1.0)
     await driver.probe()
     (connection,) = smsc.connections
     await smsc.until(lambda: [pdu.command for pdu in connection.pdus].count(ENQUIRE_LINK) >= 3)
@@ -439,7 +464,7 @@ async def test_numbers_go_round(smsc: Smsc) -> None:
 
 async def test_peer_that_does_not_read(smsc: Smsc, make: Make) -> None:
     """What an SMSC that reads nothing has not been sent is Unreachable; what filled the network is in doubt."""
-    driver = make(window=10_000, response_timeout_s=0.5, long=LongSms.PAYLOAD)
+    driver = make(window=10_000, response_timeout_s=1.0, long=LongSms.PAYLOAD)
     await driver.probe()
     smsc.answers_enquiries = False
     smsc.connections[0].transport.pause_reading()
@@ -461,7 +486,7 @@ async def test_peer_that_does_not_read(smsc: Smsc, make: Make) -> None:
 async def test_out_of_step(smsc: Smsc, make: Make, answer: Callable[[Pdu], bytes]) -> None:
     """An answer of another kind, a nack for nothing, half an answer, an impossible length: in doubt, and a new bind."""
     smsc.policy = lambda _message: SILENCE
-    driver = make(response_timeout_s=1.0)
+    driver = make()
     attempt = start(driver.send(an_sms()))
     await smsc.until(lambda: smsc.unanswered)
     connection, pdu, _ = smsc.unanswered.pop()
