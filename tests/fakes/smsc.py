@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         if pdu.command & RESPONSE:
             self.answers[pdu.sequence] = pdu
         elif pdu.command in BINDS:
-            status = smsc.bind_status if Bind.read(pdu.body) == smsc.account else 0x0E
+            status = smsc.bind_statuses.get(pdu.command, 0) if Bind.read(pdu.body) == smsc.account else 0x0E
             if not smsc.answers_binds:
                 self.transport.write(smsc.behind_bind)
                 return
@@ -116,7 +116,8 @@ class Smsc:
         self.tls = tls
         self.account = Bind("dialerd", "secret")
         self.policy: Policy = self.take_all
-        self.bind_status = 0
+        #: By the command, where a bind is refused.
+        self.bind_statuses: dict[int, int] = {}
         #: Octets that follow a good answer to a bind in the same segment, or stand in its place.
         self.behind_bind = b""
         self.answers_binds = True

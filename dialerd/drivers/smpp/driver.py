@@ -266,7 +266,10 @@ class Smpp:
         parting.add_done_callback(self._partings.discard)
 
     async def probe(self) -> None:
-        """Return when there is a bind to send over, and the SMSC answers on it."""
+        """Return when there is a bind to send over, and the SMSC answers on it.
+
+        While nobody listens (`dialerd check`), the binds that receive are asked for too: sending needs them not.
+        """
         if self._closed.is_set():
             raise Unavailable("the driver is closed")
         self._start()
@@ -278,11 +281,19 @@ class Smpp:
                 for session in list(self._sessions):
                     lost = await session.enquire()
                     if lost is None:
-                        return
+                        return await self._probe_receivers()
                     reason = lost.reason
         except TimeoutError:
             raise Unavailable(f"no answer within {2 * self._provider.response_timeout_s:g} s") from None
         raise Unavailable(reason or self._why_not())
+
+    async def _probe_receivers(self) -> None:
+        receivers = self._links[len(self._senders) :] if self._inbox is None else []
+        if receivers:
+            await asyncio.wait({receiver.try_now() for receiver in receivers})
+        for receiver in receivers:
+            if receiver.session is None:
+                raise Unavailable(f"receiver: {receiver.error}")
 
     async def close(self) -> None:
         """Let what is under way end, unbind and close; what was not written yet is not."""

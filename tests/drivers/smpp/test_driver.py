@@ -33,6 +33,7 @@ from dialerd.drivers.smpp.session import Lost, Session
 from dialerd.drivers.smpp.statuses import STATUSES, outcome_of
 from dialerd.model.errors import Unavailable
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
+from dialerd.model.receipt import Inbound, Receipt
 from dialerd.settings import Bind as BindKind
 from dialerd.settings import LongSms, Tls
 from tests.drivers.conformance import an_sms
@@ -44,6 +45,13 @@ LONG = "x" * 400  # three parts
 
 def start(send: Awaitable[Outcome]) -> "asyncio.Future[Outcome]":
     return asyncio.ensure_future(send)
+
+
+class Nobody:
+    """An inbox for SMSCs that deliver nothing."""
+
+    async def receipt(self, receipt: Receipt) -> None: ...
+    async def inbound(self, inbound: Inbound) -> None: ...
 
 
 def part_of(message: ShortMessage) -> int:
@@ -230,6 +238,19 @@ async def test_kinds_of_bind(smsc: Smsc, make: Make, bind: BindKind, commands: l
     assert smsc.unbinds == len(commands)
 
 
+async def test_receiver_refused(smsc: Smsc, make: Make) -> None:
+    """A check tells of a bind that may not receive; sending goes on without it, also for who probes while listening."""
+    smsc.bind_statuses[BIND_RECEIVER] = 0x0D
+    driver = make(bind=BindKind.BOTH)
+    with pytest.raises(Unavailable, match="receiver: .* bind: 0x0000000D ESME_RBINDFAIL"):
+        await driver.probe()
+    assert isinstance(await driver.send(an_sms()), Sent)
+    listening = asyncio.ensure_future(driver.listen(Nobody()))
+    await asyncio.sleep(0)
+    await driver.probe()
+    listening.cancel()
+
+
 async def test_bind_refused(smsc: Smsc, make: Make) -> None:
     """A refused bind tells why, and not the password; nothing is sent."""
     smsc.account = Bind("dialerd", "another")
@@ -294,7 +315,7 @@ async def test_bound_anew(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatc
     """Whoever listens is bound again by himself after the SMSC was away."""
     monkeypatch.setattr("dialerd.drivers.smpp.link.FIRST_WAIT_S", 0.01)
     driver = make()
-    listening = asyncio.ensure_future(driver.listen(None))  # type: ignore[arg-type]  # nothing is delivered here
+    listening = asyncio.ensure_future(driver.listen(Nobody()))
     await smsc.until(smsc.bound)
     await smsc.stop()
     await smsc.start()
