@@ -20,6 +20,8 @@ def reason_of(error: BaseException) -> str:
             return f"TLS failed: {error.reason or error}"
         case socket.gaierror():
             return f"no such host: {error.strerror}"
+        case UnicodeError():
+            return "no such host: its name cannot be spelt"
         case OSError(errno=int(errno)):
             return os.strerror(errno)
     return str(error) or type(error).__name__

@@ -272,7 +272,7 @@ async def test_account_that_does_not_fit(smsc: Smsc, make: Make) -> None:
 
 async def test_host_that_cannot_be(smsc: Smsc, make: Make) -> None:
     """A host whose name nobody can spell is told as such."""
-    with pytest.raises(Unavailable, match=r"a\.\.b:\d+: \w"):
+    with pytest.raises(Unavailable, match="no such host: its name cannot be spelt"):
         await make(host="a..b").probe()
 
 
