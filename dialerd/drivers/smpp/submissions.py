@@ -18,7 +18,7 @@ from dialerd.examine import number_for
 from dialerd.model.campaign import Campaign, UnicodeRule
 from dialerd.model.errors import Refused
 from dialerd.model.message import Message
-from dialerd.model.text import Coding, encode
+from dialerd.model.text import Coding, Encoded, encode
 from dialerd.settings import LongSms, SmppProvider
 
 __all__ = ["Submission", "reference_of", "submissions"]
@@ -50,7 +50,7 @@ def submissions(message: Message, provider: SmppProvider, campaign: Campaign | N
     Without a campaign (its file has gone meanwhile) its rules are the defaults. Raises Refused: it cannot be sent as it
     is, and why.
     """
-    encoded = encode(message.data, UnicodeRule.AUTO if campaign is None else campaign.unicode)
+    encoded = _encoded(message.data, UnicodeRule.AUTO if campaign is None else campaign.unicode)
     region = None if campaign is None else campaign.region
     number = number_for(provider, message.channel, message.destination, message.address, region)
     parts = encoded.parts
@@ -72,6 +72,12 @@ def submissions(message: Message, provider: SmppProvider, campaign: Campaign | N
         ]
     except BadPdu as error:
         raise Refused(str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _encoded(text: str, rule: UnicodeRule) -> Encoded:
+    """Return the text as its parts; in bulk many messages have the same one."""
+    return encode(text, rule)
 
 
 def reference_of(message: Message) -> int:
