@@ -70,7 +70,8 @@ async def started(*command: str | Path, **environment: str) -> AsyncIterator[Pee
     try:
         yield Peer(process)
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.communicate()
 
 
