@@ -18,6 +18,7 @@ from dialerd.drivers.smpp.pdu import (
     SAR_TOTAL_SEGMENTS,
     UDHI,
     ShortMessage,
+    read_name,
 )
 from dialerd.model.receipt import Delivery, Inbound, Receipt
 from dialerd.model.text import Coding, decode
@@ -64,6 +65,9 @@ ALPHABETS: Mapping[int, str] = {
 #: Elements of a user data header: concatenation with a reference of 8 and of 16 bits (3GPP TS 23.040, 9.2.3.24).
 CONCATENATED = {0x00: 1, 0x08: 2}
 
+#: A state and a code of the network are much shorter.
+LONGEST_ERROR = 60
+
 #: An international number (5.2.5).
 INTERNATIONAL = 1
 
@@ -86,10 +90,10 @@ def _receipt(message: ShortMessage, kind: int, provider: str) -> Receipt:
     if word is None:
         found = STATE.search(text)
         word = found[1].upper() if found else {ACKNOWLEDGED: "DELIVRD", READ: "READ"}.get(kind, "")
-    provider_id = _string(message.tlvs.get(RECEIPTED_MESSAGE_ID, b""))
+    provider_id = read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b""))
     if not provider_id:
         found = ID.search(text)
-        provider_id = found[1].replace("\0", "") if found else ""
+        provider_id = read_name(found[1].encode("latin-1", "replace")) if found else ""
     delivery = next((delivery for begin, delivery in ENDS if word.startswith(begin)), None)
     if kind == INTERMEDIATE and delivery is not Delivery.DELIVERED:
         # "Not yet": what became of it in the end is told by another one.
@@ -113,7 +117,7 @@ def _error(message: ShortMessage, text: str, word: str) -> str:
         code = str(int.from_bytes(network[1:], "big"))
     else:
         code = found[1] if found and found[1].strip("0") else ""
-    return f"{word} err:{code}" if code else word
+    return (f"{word} err:{code}" if code else word)[:LONGEST_ERROR]
 
 
 def _inbound(message: ShortMessage, provider: str, now: datetime) -> Inbound:
@@ -122,10 +126,10 @@ def _inbound(message: ShortMessage, provider: str, now: datetime) -> Inbound:
     return Inbound(
         provider=provider,
         phone=_number(message),
-        to=_string(message.destination) or None,
+        to=read_name(message.destination) or None,
         message=_text(content, message.data_coding),
         received=now,
-        provider_id=_string(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
+        provider_id=read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
         reference=reference,
         part=part,
         parts=parts,
@@ -203,11 +207,7 @@ def _eight_bit(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _string(octets: bytes) -> str:
-    return octets.split(b"\0", 1)[0].decode("latin-1").strip()
-
-
 def _number(message: ShortMessage) -> str:
     """Return who sent it; a number that is called international says so by its +."""
-    number = _string(message.source)
+    number = read_name(message.source)
     return f"+{number}" if message.source_ton == INTERNATIONAL and number.isdecimal() else number

@@ -38,6 +38,7 @@ __all__ = [
     "pack",
     "read_data_sm",
     "read_id",
+    "read_name",
 ]
 
 # Commands (5.1.2.1); a response is its request with the highest bit set.
@@ -68,6 +69,9 @@ UDHI = 0x40
 
 #: The largest PDU that is taken: a message_payload has up to 64 KiB, and some fields go with it.
 LARGEST = 0x10000 + 4096
+
+#: An id has up to 64 octets and an address 20 (5.2.23, 5.2.8); what an SMSC makes longer is cut here.
+LONGEST_NAME = 255
 
 #: The most octets that short_message can have (5.2.21).
 LARGEST_TEXT = 254
@@ -218,7 +222,12 @@ def read_id(body: bytes) -> str | None:
 
     Some SMSCs leave the NUL away, or the whole body. What is no ASCII is read as Latin-1, so that it stays itself.
     """
-    return body.split(b"\0", 1)[0].decode("latin-1") or None
+    return read_name(body) or None
+
+
+def read_name(octets: bytes) -> str:
+    """Return an address or an id from its octets: up to a NUL, cut at a length that every database can index."""
+    return octets.split(b"\0", 1)[0][:LONGEST_NAME].decode("latin-1").strip()
 
 
 def pack(command: int, sequence: int, body: bytes = b"", status: int = 0) -> bytes:

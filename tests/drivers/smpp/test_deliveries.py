@@ -63,6 +63,17 @@ def test_receipt_texts(text: bytes, says: tuple[Any, ...]) -> None:
     assert receipt(text) == says
 
 
+def test_nothing_is_endless() -> None:
+    """Names and errors of any length become ones that a database can index and a person can read."""
+    long = b"9" * 5000
+    provider_id, _, error = receipt(b"", tlvs={0x0424: b"id:" + long + b" stat:UNDELIV err:" + long})
+    assert (len(provider_id or ""), len(error or "")) == (255, 60)
+    found = inbound(source=long, destination=long, text=b"x")
+    assert (len(found.phone), len(found.to or "")) == (255, 255)
+    found = inbound(text=b"x", tlvs={0x001E: b"\0"})
+    assert found.provider_id is None
+
+
 def test_receipt_in_ucs2() -> None:
     """A receipt in UCS-2 is read as such."""
     assert receipt("id:7 stat:DELIVRD".encode("utf-16-be"), data_coding=8) == ("7", DELIVERED, None)
