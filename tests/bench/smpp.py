@@ -1,6 +1,6 @@
 """Measures how fast queued SMS reach sms_repo over SMPP: the whole engine, beside a bare client in the same run.
 
-    uv run python -m tests.bench.smpp [--messages 50000] [--window 100] [--binds 1] [--in-flight 2000] [--rounds 3]
+    uv run python -m tests.bench.smpp [--messages 50000] [--window 100] [--binds 1] [--in-flight 1000] [--rounds 3]
 
 All rows queued to all rows in sms_repo, on PostgreSQL that syncs to disk, against a sink in its own process (PyPI's
 smpp34, a server in Rust). The bare client sends as many messages with the engine's own codec and session, and the same
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--window", type=int, default=100)
     parser.add_argument("--binds", type=int, default=1)
-    parser.add_argument("--in-flight", type=int, default=2000)
+    parser.add_argument("--in-flight", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--child", choices=["bare", "engine"], help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
