@@ -1,6 +1,7 @@
 """The composition root: builds every part, starts them, drains them, stops them."""
 
 import asyncio
+import gc
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from dialerd.store.pause import paused
 from dialerd.store.spool import count_queued, newest_seq
 from dialerd.ticker import Ticker
 
-__all__ = ["Summary", "run", "run_once"]
+__all__ = ["Summary", "collect_seldom", "run", "run_once"]
 
 logger = log.get(__name__)
 
@@ -36,6 +37,15 @@ LAST_WORDS_S = 20.0
 #: A batch run gives up when the database was away for so long.
 DATABASE_PATIENCE_S = 60.0
 RESTART_S = 5.0
+
+#: Python looks for cycles after so many new objects, and at the older ones after so many such looks. Its own 700 are a
+#: fraction of what one batch in flight makes: a fifth of the throughput went into looking at what was still in use.
+COLLECT_AFTER = (50_000, 20, 50)
+
+
+def collect_seldom() -> None:
+    """Have Python look for cycles less often; for a process that does nothing but send, once, at its start."""
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def utcnow() -> datetime:

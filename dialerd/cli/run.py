@@ -28,6 +28,7 @@ async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once: a daemon prints no result")
+    daemon.collect_seldom()
     if not once:
         log.configure("info")
         await daemon.run(lambda: frame.load(node))

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dialerd import log
-from dialerd.daemon import run_once
+from dialerd.daemon import collect_seldom, run_once
 from dialerd.drivers.smpp.pdu import BIND_TRANSCEIVER, SUBMIT_SM, Bind, Pdu, ShortMessage
 from dialerd.drivers.smpp.session import Session
 from dialerd.settings import load
@@ -95,6 +95,7 @@ def send_with_engine(url: str, port: int, arguments: argparse.Namespace) -> None
                 f'name = "c{number}"\nchannel = "sms"\nprovider = "smsc"\nsource = "59899000000"\n'
             )
         settings = load(config)
+        collect_seldom()
         began = time.perf_counter()
         summary = runner(run_once(settings))
         print_figures(time.perf_counter() - began, summary.ended["sent"])
