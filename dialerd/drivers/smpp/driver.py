@@ -13,7 +13,6 @@ was taken. Then the others go together.
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -34,6 +33,7 @@ from dialerd.drivers.smpp.pdu import (
     read_id,
 )
 from dialerd.drivers.smpp.session import GOODBYE_S, Lost, Session
+from dialerd.drivers.smpp.sessions import Sessions
 from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of, spelt
 from dialerd.drivers.smpp.submissions import Submission, reference_of, submissions
 from dialerd.model.campaign import Campaign
@@ -73,34 +73,17 @@ WEIGHTS = (InDoubt, Failed, Deferred, Throttled, Unreachable)
 Refusal = InDoubt | Failed | Deferred | Throttled | Unreachable
 
 
-class _Waiter:
-    """Somebody who waits for room in a window; `called` becomes whether it is too late."""
-
-    __slots__ = ("called", "until")
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        self.called: asyncio.Future[bool]
-
-
 class Smpp:
     """An SMSC. It is bound when first used, or listened to, and then kept bound until closed."""
 
     def __init__(self, provider: SmppProvider, campaigns: Mapping[str, Campaign]) -> None:
         self._provider = provider
         self._campaigns = campaigns
-        self._room_s = ROOM_PER_ANSWER * provider.response_timeout_s + ROOM_S
-        self.attempt_limit_s: float | None = ROOMS * self._room_s + ANSWERS * provider.response_timeout_s + LATE_S
+        room_s = ROOM_PER_ANSWER * provider.response_timeout_s + ROOM_S
+        self.attempt_limit_s: float | None = ROOMS * room_s + ANSWERS * provider.response_timeout_s + LATE_S
         self._links: list[Link] = []
-        #: Those that are bound and may send.
-        self._sessions: list[Session] = []
+        self._sessions = Sessions(room_s)
         self._keepers: set[asyncio.Task[None]] = set()
-        #: Those who wait for room in a window, who came first at the left.
-        self._waiting: deque[_Waiter] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        #: So many of those have been called, and have not come yet.
-        self._called = 0
-        self._turn = 0
         self._inbox: Inbox | None = None
         self._deliveries: set[asyncio.Task[None]] = set()
         self._partings: set[asyncio.Task[None]] = set()
@@ -156,81 +139,19 @@ class Smpp:
 
     async def _session(self) -> Session | Throttled | Unreachable:
         """Return a session with room in its window; who came first gets the first that is free."""
-        if not (self._waiting or self._called) and (session := self._free()) is not None:
+        session = self._sessions.take()
+        if session is not None:
             return session
         is_last_try = False
         while not self._closed.is_set():
-            if self._sessions:
-                found = await self._room()
+            if self._sessions.bound:
+                found = await self._sessions.wait()
                 if found is not None:
                     return found
             if is_last_try or not await self._try_binding():
                 return Unreachable(self._why_not())
             is_last_try = True
         return Unreachable("the driver is closed")
-
-    async def _room(self) -> Session | Throttled | None:
-        """Return a session with room; None when there is no bind any more."""
-        waiter = _Waiter(self._loop.time() + self._room_s)
-        self._waiting.append(waiter)
-        if self._timer is None:
-            self._timer = self._loop.call_at(waiter.until, self._end_waiting)
-        while True:
-            waiter.called = self._loop.create_future()
-            self._call_for_room()
-            try:
-                is_late = await waiter.called
-            except asyncio.CancelledError:
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
-                elif not waiter.called.cancelled() and not waiter.called.result():
-                    self._called -= 1  # it was our turn, and now it is the next one's
-                    self._call_for_room()
-                raise
-            if is_late:
-                return Throttled(f"no room in the window for {self._room_s:g} s")
-            self._called -= 1
-            session = self._free()
-            if session is not None or not self._sessions or self._closed.is_set():
-                return session
-            self._waiting.appendleft(waiter)
-
-    def _call_for_room(self) -> None:
-        """Call as many of those who wait as there is room for."""
-        if self._waiting:
-            room = -self._called
-            for session in self._sessions:
-                room += session.free
-            self._call(room)
-
-    def _call(self, number: int) -> None:
-        while number > 0 and self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.called.done():
-                waiter.called.set_result(False)
-                self._called += 1
-                number -= 1
-
-    def _end_waiting(self) -> None:
-        """Tell those who have waited for too long."""
-        now = self._loop.time()
-        while self._waiting and self._waiting[0].until <= now:
-            waiter = self._waiting.popleft()
-            if not waiter.called.done():
-                waiter.called.set_result(True)
-        # Who was called in vain stands at the left again, and may be due a little later than the next one.
-        self._timer = self._loop.call_at(self._waiting[0].until, self._end_waiting) if self._waiting else None
-
-    def _free(self) -> Session | None:
-        """Return the session with the most room; of several with the same, each in its turn."""
-        best, most = None, 0
-        sessions = self._sessions
-        for index in range(len(sessions)):
-            session = sessions[(self._turn + index) % len(sessions)]
-            if (free := session.free) > most:
-                best, most = session, free
-        self._turn += 1
-        return best
 
     # -- binds ---------------------------------------------------------------------------------------------------------
 
@@ -249,9 +170,9 @@ class Smpp:
     async def _try_binding(self) -> bool:
         """Return whether one of the senders is bound; False when all have tried in vain."""
         tries = {link.try_now() for link in self._senders}
-        while tries and not self._sessions and not self._closed.is_set():
+        while tries and not self._sessions.bound and not self._closed.is_set():
             _, tries = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
-        return bool(self._sessions)
+        return bool(self._sessions.bound)
 
     def _why_not(self) -> str:
         return self._senders[0].error
@@ -276,9 +197,9 @@ class Smpp:
         reason: str | None = None
         try:
             async with asyncio.timeout(2 * self._provider.response_timeout_s):
-                if not self._sessions:
+                if not self._sessions.bound:
                     await self._try_binding()
-                for session in list(self._sessions):
+                for session in list(self._sessions.bound):
                     lost = await session.enquire()
                     if lost is None:
                         return await self._probe_receivers()
@@ -305,9 +226,7 @@ class Smpp:
         sessions = [link.session for link in self._links if link.session is not None]
         for session in sessions:
             session.leave()
-        self._call(len(self._waiting))
-        if self._timer is not None:
-            self._timer.cancel()
+        self._sessions.close()
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=self._provider.response_timeout_s)
         await asyncio.gather(*(session.unbind() for session in sessions))
@@ -322,19 +241,16 @@ class Smpp:
     def began(self, session: Session) -> None:
         """Let those who wait use it."""
         if session.sends:
-            self._sessions.append(session)
-            self._call_for_room()
+            self._sessions.add(session)
 
     def freed(self, session: Session) -> None:  # noqa: ARG002  # all of them are looked at
         """Let those who wait use the room that a session has."""
-        self._call_for_room()
+        self._sessions.call()
 
     def ended(self, session: Session, reason: str) -> None:  # noqa: ARG002  # the link tells it
         """Let all who wait see whether there is still a session."""
         if session.sends:
             self._sessions.remove(session)
-            if not self._sessions:
-                self._call(len(self._waiting))
 
     def came(self, session: Session, pdu: Pdu) -> None:
         """Take a delivery; it is answered when it stands in the database."""

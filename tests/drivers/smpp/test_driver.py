@@ -187,7 +187,7 @@ async def test_no_room(smsc: Smsc, make: Make) -> None:
     """Without room in time nothing was sent: that is too fast, and costs no attempt."""
     smsc.policy = lambda _message: SILENCE
     driver = make(window=1, response_timeout_s=2.0)
-    driver._room_s = 0.05
+    driver._sessions.room_s = 0.05
     first = start(driver.send(an_sms()))
     await smsc.until(lambda: smsc.unanswered)
     second = await driver.send(an_sms())
@@ -580,7 +580,7 @@ def test_any_stream(stream: list[bytes]) -> None:
         outcome = await attempt
         smsc.policy = smsc.take_all
         async with asyncio.timeout(30):
-            while driver._sessions:
+            while driver._sessions.bound:
                 await asyncio.sleep(0)
 
         assert isinstance(outcome, Outcome)
