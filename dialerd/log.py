@@ -50,6 +50,9 @@ EVENTS: dict[str, str] = {
     "sending_resumed": "a provider's messages go on, or nothing is due any more",
     "sending_stalled": "messages are due, their provider is up, and none has gone for stall_minutes",
     "settlements_late": "outcomes came for messages that this node no longer held; the rescuer's word stands",
+    "smpp_bound": "an SMSC has taken a bind of ours",
+    "smpp_delivery_unreadable": "an SMSC delivered what is no deliver_sm; it was told so, and nothing was stored",
+    "smpp_unbound": "a bind to an SMSC could not be had, or ended; it is tried again",
 }
 
 #: Keys that speak of a person.

@@ -7,6 +7,7 @@ from dialerd.drivers.base import Driver
 from dialerd.drivers.discard import Discard
 from dialerd.drivers.file import File
 from dialerd.drivers.http import Http
+from dialerd.drivers.smpp import Smpp
 from dialerd.drivers.smtp import Smtp
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
@@ -19,6 +20,7 @@ DRIVERS: Mapping[str, Callable[[Any, Mapping[str, Campaign]], Driver]] = {
     "discard": Discard,
     "file": File,
     "http": Http,
+    "smpp": Smpp,
     "smtp": Smtp,
 }
 
