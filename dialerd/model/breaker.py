@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dialerd.model.outcome import InDoubt, Outcome, Throttled, Unreachable
+from dialerd.model.outcome import InDoubt, Outcome, Partly, Throttled, Unreachable
 
 __all__ = ["Breaker"]
 
@@ -44,6 +44,8 @@ class Breaker:
     def saw(self, outcome: Outcome, now: float, jitter: float) -> bool:
         """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1."""
         match outcome:
+            case Partly(_, _, rest):
+                return self.saw(rest, now, jitter)
             case Unreachable(error):
                 self._unreachable += 1
                 return self._trouble(error, self._unreachable >= UNREACHABLE_IN_A_ROW, now, jitter)

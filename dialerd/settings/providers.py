@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
 from dialerd.model.message import Channel
+from dialerd.model.receipt import ReceiptIds
 from dialerd.settings.gateway import Answer, HeaderName, HttpAuth, HttpUrl, JsonBody, Method, ProviderId
 from dialerd.settings.tables import STRICT, Clash
 from dialerd.settings.values import (
@@ -73,15 +74,6 @@ class LongSms(StrEnum):
     UDH = "udh"
     SAR = "sar"
     PAYLOAD = "payload"
-
-
-class ReceiptIds(StrEnum):
-    """How an SMSC spells the id of a message: first in its answer, then in the receipt."""
-
-    AUTO = "auto"
-    SAME = "same"
-    HEX_DEC = "hex-dec"
-    DEC_HEX = "dec-hex"
 
 
 class Security(StrEnum):
