@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy import text
 
-from dialerd.model.message import Message, State, Status, new_id
+from dialerd.model.message import Message, State, new_id
 from dialerd.model.outcome import Outcome, Sent
 from dialerd.model.receipt import Delivery, Receipt, ReceiptIds
 from dialerd.model.retry import Verdict, verdict
 from dialerd.store import Store
+from dialerd.store.claim import claim
 from dialerd.store.columns import Instant, MessageId
 from dialerd.store.outcomes import settle
 from dialerd.store.receipts import Told, look_again, receive
@@ -104,10 +105,10 @@ class World:
 
     def _submit(self) -> None:
         names = list(KINDS)
-        recipients = [f"598991{n:05d}" for n in range(max(self.messages // 8, 3))]
+        many, few = ([f"598991{n:05d}" for n in range(most)] for most in (max(self.messages // 8, 3), 8))
         some = [
             message(
-                campaign=self.random.choice(names), address=self.random.choice(recipients),
+                campaign=self.random.choice(names), address=self.random.choice(self.random.choice([many, few])),
                 parts=self.random.choice([1, 1, 1, 2, 3]), data="x", due_at=NOW, due_since=NOW, id=new_id(),
             )
             for _ in range(self.messages)
@@ -164,7 +165,8 @@ class World:
                 self.waiting.append((at, Told(receipt=receipt, reading=kind.reading)))
 
     def _spelt(self, address: str) -> str:
-        return self.random.choice([address, f"+{address}", f"00{address}", f"0{address[3:]}", f"+{address[:3]} {address[3:]}"])
+        national = address.removeprefix("598")
+        return self.random.choice([address, f"+{address}", f"00{address}", f"0{national}", f"+598 {national}"])
 
     def _settle(self, step: int) -> None:
         due = [one for at, some in self.unsettled if at <= step for one in some]
@@ -226,10 +228,5 @@ def judged(outcome: Outcome, now: datetime) -> Verdict:
 
 def claim_for(connection: Any, provider: str, now: datetime) -> Any:
     """Claim some messages of the campaign that has the provider's name."""
-    from dialerd.store.claim import claim
-
     wanted = order(campaign(provider, provider=provider), provider=provider, permits=CLAIMED, now=now)
     return claim(connection, wanted).messages
-
-
-assert Status.SENT
