@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from dialerd import bases, drivers, log
+from dialerd.charge import Charge
 from dialerd.dialer import Dialer
+from dialerd.inbox import Inbox
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
@@ -66,9 +69,13 @@ class _Parts:
         self.janitor = Janitor(
             self.spool, self.lease, state_dir=daemon.state_dir, campaigns=settings.campaigns, report=self.report
         )
+        self.charge = Charge()
+        self.inbox = Inbox(self.spool, settings, clock=clock)
         self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
         #: Those of providers that a reload has changed or taken away, while their last attempts end.
         self.retiring: set[Dialer] = set()
+        #: Of drivers whose provider speaks to us.
+        self.listeners: dict[Dialer, asyncio.Task[None]] = {}
 
     def build_dialer(self, name: str, settings: Settings) -> Dialer:
         provider = settings.providers[name]
@@ -80,7 +87,22 @@ class _Parts:
             campaigns=campaigns,
             max_in_flight=provider.max_in_flight,
             per_second=provider.per_second,
+            charge=self.charge,
         )
+
+    def listen(self, dialer: Dialer, group: asyncio.TaskGroup) -> None:
+        """Have a driver hand on what its provider tells by itself, if it does, until `hang_up`."""
+        driver = dialer.driver
+        if isinstance(driver, drivers.Listener):
+            self.listeners[dialer] = group.create_task(_kept_up(partial(driver.listen, self.inbox)))
+
+    async def hang_up(self, dialer: Dialer) -> None:
+        """Listen no more, and let go of the driver."""
+        listener = self.listeners.pop(dialer, None)
+        if listener is not None:
+            listener.cancel()
+            await asyncio.wait([listener], timeout=LAST_WORDS_S)
+        await dialer.driver.close()
 
     def report(self) -> Mapping[str, Any]:
         return {name: dialer.report() for name, dialer in self.dialers.items()}
@@ -100,12 +122,12 @@ class _Parts:
             logger.error("drain_incomplete", error=str(error) or "the database did not answer in time")
             self.lease.abandon()
         for dialer in dialers:
-            await dialer.driver.close()
+            await self.hang_up(dialer)
 
 
 def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
-    """Return the campaigns that send through a provider."""
-    return {name: campaign for name, campaign in settings.campaigns.items() if campaign.provider == provider}
+    """Return the campaigns that send, or may send, through a provider."""
+    return {name: campaign for name, campaign in settings.campaigns.items() if provider in campaign.providers}
 
 
 @asynccontextmanager
@@ -166,6 +188,7 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
                 parts.janitor.keep_lease,
                 parts.janitor.keep_watch,
                 parts.janitor.keep_expiring,
+                parts.inbox.keep_looking,
                 lambda: ticker.keep_aligned(parts.clock, jumped),
                 lambda: _move_uploads(parts),
                 parts.scheduler.tick,
@@ -174,6 +197,7 @@ async def _serve(parts: _Parts, load: Callable[[], Settings], stop: asyncio.Even
         parts.spool.waiters = list(parts.dialers.values())
         for dialer in parts.dialers.values():
             group.create_task(_kept_up(dialer.run))
+            parts.listen(dialer, group)
         ticker.start()
         await _until_stopped(parts, load, stop, reload, group)
         ticker.stop()
@@ -215,6 +239,7 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     parts.settings = fresh
     if (old.daemon, old.database) != (fresh.daemon, fresh.database):
         logger.warning("reload_needs_restart", tables="[daemon] and [database] are read at the start only")
+    parts.inbox.settings = fresh
     parts.scheduler.campaigns = fresh.campaigns
     parts.janitor.campaigns = fresh.campaigns
     for name in parts.dialers.keys() - kept:
@@ -224,6 +249,7 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     for name, dialer in built.items():
         parts.dialers[name] = dialer
         group.create_task(_kept_up(dialer.run))
+        parts.listen(dialer, group)
     parts.spool.waiters = list(parts.dialers.values())
     parts.spool.wake()
     logger.info("reloaded", campaigns=len(fresh.campaigns), providers=len(fresh.providers))
@@ -232,7 +258,7 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
 def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
     """Tell whether the [email] tables changed by which this provider's driver composes mails."""
     before, after = (
-        {name: campaign.email for name, campaign in settings.campaigns.items() if campaign.provider == provider}
+        {name: campaign.email for name, campaign in campaigns_of(provider, settings).items()}
         for settings in (old, fresh)
     )
     return before != after
@@ -241,7 +267,7 @@ def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
 async def _retire(parts: _Parts, dialer: Dialer, drain_s: float) -> None:
     parts.retiring.add(dialer)
     await dialer.drain(drain_s)
-    await dialer.driver.close()
+    await parts.hang_up(dialer)
     parts.retiring.discard(dialer)
 
 
@@ -288,10 +314,13 @@ async def run_once(
                         parts.spool.run_settlements(),
                         parts.janitor.keep_lease(),
                         parts.janitor.keep_watch(),
+                        parts.inbox.keep_looking(),
                         _end_when(stop, parts),
                         _impatient(parts),
                     )
                 ]
+                for dialer in parts.dialers.values():
+                    parts.listen(dialer, group)
                 try:
                     await _catch_up(parts, summary, on_progress)
                 finally:
@@ -323,7 +352,9 @@ async def _catch_up(parts: _Parts, summary: Summary, on_progress: Callable[[int,
             summary.down[dialer.name] = dialer.breaker.reason or "no answer"
     await parts.spool.all_settled()
     stuck = [
-        name for name in await _open_campaigns(parts, now) if parts.settings.campaigns[name].provider in summary.down
+        name
+        for name in await _open_campaigns(parts, now)
+        if summary.down.keys() >= set(parts.settings.campaigns[name].providers)
     ]
     summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
 

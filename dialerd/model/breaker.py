@@ -37,6 +37,11 @@ class Breaker:
     def __post_init__(self) -> None:
         self.window = self.window or self.most
 
+    @property
+    def on_trial(self) -> bool:
+        """Tell whether the first attempt after trouble has not been answered yet."""
+        return self._on_trial
+
     def allows(self, now: float) -> int:
         """Return how many attempts may be under way now."""
         return 0 if self._is_shut(now) else self.window

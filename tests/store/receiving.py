@@ -137,9 +137,7 @@ class World:
         number = kind.first + self.ids[provider]
         return number % kind.modulo + 1 if kind.modulo else number
 
-    def _think_of_receipts(
-        self, one: Message, kind: Kind, provider: str, number: int, truth: Truth, step: int
-    ) -> None:
+    def _think_of_receipts(self, one: Message, kind: Kind, provider: str, number: int, truth: Truth, step: int) -> None:
         said = self.random.choice(
             [[Delivery.DELIVERED]] * 6
             + [[Delivery.UNDELIVERED], [Delivery.DELIVERED, Delivery.READ], [Delivery.UNDELIVERED, Delivery.DELIVERED]]
