@@ -189,7 +189,7 @@ class Inbox:
             given_up += count
         if given_up:
             logger.warning("receipts_unmatched", count=given_up)
-        while await transact(forget_parts, before=now - KEPT, most=MOST_TIDIED) == MOST_TIDIED:
+        while await transact(forget_parts, before=now - KEPT, now=now, most=MOST_TIDIED) == MOST_TIDIED:
             pass
         while await transact(forget_inbound_parts, now=now, most=MOST_TIDIED) == MOST_TIDIED:
             pass

@@ -12,12 +12,13 @@ from sqlalchemy.engine import Connection
 from dialerd.model.campaign import Campaign
 from dialerd.model.inbound import InboundRules, Scope, Wish, wish_of
 from dialerd.model.message import Channel, new_id
-from dialerd.model.receipt import Inbound, address_of, same_address
+from dialerd.model.receipt import Inbound, address_of
 from dialerd.store import blacklist
 from dialerd.store.blacklist import Entry
 from dialerd.store.columns import Instant
+from dialerd.store.sent import LastSent, last_sent
 from dialerd.store.spool import NewMessage, submit
-from dialerd.store.tables import TAIL, sms_inbound
+from dialerd.store.tables import sms_inbound
 
 __all__ = ["LONGEST_WAIT", "Door", "Stored", "forget_inbound_parts", "join_late", "store"]
 
@@ -25,8 +26,6 @@ __all__ = ["LONGEST_WAIT", "Door", "Stored", "forget_inbound_parts", "join_late"
 REPEATED_WITHIN, NAMED_REPEATED_WITHIN = timedelta(minutes=5), timedelta(days=1)
 #: Parts of a long SMS come within seconds; after so long, what there is of it is all there will be.
 LONGEST_WAIT = timedelta(minutes=10)
-#: So many of the messages that were last sent to numbers that end alike are looked at.
-MOST_SENT = 20
 #: A text has at most 255 parts of 153 letters; a phone's name fits into a column of a hostile provider too.
 LONGEST_TEXT, LONGEST_NAME = 40_000, 200
 #: How an entry of the blacklist begins that its own number has asked for, and may take back.
@@ -59,13 +58,6 @@ class Stored:
     replied: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    campaign: str
-    destination: str
-    address: str
-
-
 def store(connection: Connection, some: Sequence[Inbound], door: Door, *, now: datetime) -> Stored:
     """Store inbound SMS, each once; parts of long ones wait until all are there."""
     result = Stored()
@@ -79,8 +71,9 @@ def store(connection: Connection, some: Sequence[Inbound], door: Door, *, now: d
 def join_late(connection: Connection, door: Door, *, now: datetime, most: int) -> Stored:
     """Store what there is of long SMS whose other parts have not come in time."""
     # Also those whose last parts two nodes were given at the same moment: neither has seen the other's.
+    table = "inbound_part INDEXED BY ix_inbound_part_open" if connection.dialect.name == "sqlite" else "inbound_part"
     statement = text(
-        "SELECT whole FROM inbound_part WHERE NOT joined GROUP BY whole"
+        f"SELECT whole FROM {table} WHERE NOT joined GROUP BY whole"
         " HAVING min(received) < :before OR count(*) >= max(parts) LIMIT :most"
     ).bindparams(bindparam("before", type_=Instant))
     result = Stored()
@@ -240,20 +233,14 @@ def _digest(*said: object) -> str:
     return hashlib.sha256(repr(said).encode("utf-8", "replace")).hexdigest()
 
 
-def _last_sent(connection: Connection, phone: str) -> list[_Sent]:
+def _last_sent(connection: Connection, phone: str) -> list[LastSent]:
     """Return what was last sent to this phone, the newest first, one for each spelling of its number."""
     number = address_of(phone)
     if number is None:
         return []
-    tail = TAIL.replace("address", "CAST(:number AS text)")
-    statement = text(
-        "SELECT campaign, destination, address FROM sms_repo WHERE status = 'sent' AND address NOT LIKE '%@%'"
-        f" AND {TAIL} = {tail} ORDER BY seq DESC LIMIT {MOST_SENT}"
-    )
-    found: dict[str, _Sent] = {}
-    for campaign, destination, address in connection.execute(statement, {"number": number}):
-        if same_address(address, number):
-            found.setdefault(address, _Sent(campaign, destination, address))
+    found: dict[str, LastSent] = {}
+    for one in last_sent(connection, number):
+        found.setdefault(one.address, one)
     return list(found.values())
 
 
@@ -261,7 +248,7 @@ def _last_sent(connection: Connection, phone: str) -> list[_Sent]:
 
 
 def _grant(
-    connection: Connection, wish: Wish, one: Inbound, id_: str, sent: Sequence[_Sent], door: Door, now: datetime,
+    connection: Connection, wish: Wish, one: Inbound, id_: str, sent: Sequence[LastSent], door: Door, now: datetime,
     result: Stored, *, campaign: Campaign | None,
 ) -> None:  # fmt: skip
     """Put the number on the blacklist, or take it off, and confirm it if something has changed."""

@@ -61,11 +61,23 @@ def accepted_parts(connection: Connection, messages: Sequence[str]) -> dict[str,
     return accepted
 
 
-def forget_parts(connection: Connection, *, before: datetime, most: int) -> int:
-    """Forget parts that were taken so long ago that no receipt comes any more, unless their message still waits."""
-    statement = text(
-        "DELETE FROM sms_part WHERE taken_at < :before AND (message, part) IN ("
-        " SELECT p.message, p.part FROM sms_part p WHERE p.taken_at < :before"
-        " AND NOT EXISTS (SELECT 1 FROM sms_spool s WHERE s.id = p.message) ORDER BY p.taken_at LIMIT :most)"
+def forget_parts(connection: Connection, *, before: datetime, now: datetime, most: int) -> int:
+    """Forget parts that were taken so long ago that no receipt comes any more; return how many were looked at.
+
+    Those of a message that still waits in the spool count as taken now.
+    """
+    oldest = text(
+        "SELECT message, part, EXISTS (SELECT 1 FROM sms_spool s WHERE s.id = o.message) AS needed FROM"
+        " (SELECT message, part FROM sms_part WHERE taken_at < :before ORDER BY taken_at LIMIT :most) AS o"
     ).bindparams(bindparam("before", type_=Instant))
-    return connection.execute(statement, {"before": before, "most": most}).rowcount
+    rows = connection.execute(oldest.columns(message=MessageId), {"before": before, "most": most}).all()
+    this = "WHERE message = :message AND part = :part"
+    for statement, needed in (
+        (f"DELETE FROM sms_part {this}", False),
+        (f"UPDATE sms_part SET taken_at = :now {this}", True),
+    ):
+        some = [{"message": row.message, "part": row.part, "now": now} for row in rows if bool(row.needed) is needed]
+        if some:
+            typed = text(statement).bindparams(bindparam("message", type_=MessageId))
+            connection.execute(typed.bindparams(bindparam("now", type_=Instant)) if needed else typed, some)
+    return len(rows)

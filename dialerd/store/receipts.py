@@ -31,6 +31,7 @@ from dialerd.model.receipt import (
 from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
 from dialerd.store.columns import Instant, MessageId
 from dialerd.store.deliveries import Said, record
+from dialerd.store.sent import MOST_LAST_SENT, last_sent
 from dialerd.store.settle import end_doubts
 from dialerd.store.tables import NAMED, TAIL, parked_receipt
 
@@ -40,8 +41,6 @@ __all__ = ["KEPT", "Received", "Told", "expire_parked", "look_again", "receive",
 KEPT = timedelta(days=14)
 #: So many messages of the same id and address are looked at, the newest first.
 MOST_CANDIDATES = 5
-#: So many of the messages that were last sent to an address are looked at before a doubt is ended.
-MOST_SENT = 20
 #: A parked receipt is looked at again after so long, each time five times as long, but at least every hour.
 FIRST_LOOK_S, LONGEST_LOOK_S = 2.0, 3600.0
 #: What a provider says is cut at so many characters.
@@ -108,7 +107,7 @@ def settled(
     connection: Connection, *, answered: Sequence[tuple[str, str]], messages: Sequence[str], now: datetime
 ) -> int:
     """Apply the receipts that came too early: of these (provider, its id) and of these messages; return how many."""
-    if connection.execute(text("SELECT 1 FROM parked_receipt LIMIT 1")).first() is None:
+    if connection.execute(text("SELECT min(seq) FROM parked_receipt")).scalar() is None:
         return 0
     keys = [(provider, key) for provider, given in answered for key in receipts_for(given)]
     found = {one.parked: one for one in _parked_by_id(connection, keys)}
@@ -230,12 +229,7 @@ def _only_doubt(
     """
     if len(doubts) != 1 or doubts[0].taken or doubts[0].parts > 1:
         return None
-    statement = text(
-        "SELECT provider, address, delivery, dateprocessed FROM sms_repo WHERE status = 'sent'"
-        f" AND address NOT LIKE '%@%' AND {TAIL} = {_tail_of('CAST(:address AS text)')}"
-        f" ORDER BY seq DESC LIMIT {MOST_SENT}"
-    ).columns(dateprocessed=Instant)
-    rows = connection.execute(statement, {"address": address}).all()
+    rows = last_sent(connection, address)
     waiting = any(
         row.provider == provider
         and row.delivery is None
@@ -243,7 +237,7 @@ def _only_doubt(
         and same_address(row.address, address)
         for row in rows
     )
-    return None if waiting or len(rows) == MOST_SENT else doubts[0]
+    return None if waiting or len(rows) == MOST_LAST_SENT else doubts[0]
 
 
 class _OnItsWay:
@@ -276,7 +270,9 @@ def _on_its_way(connection: Connection, told: Sequence[Told]) -> _OnItsWay:
 
 
 def _has_doubts(connection: Connection) -> bool:
-    return connection.execute(text("SELECT 1 FROM sms_spool WHERE state = 'in_doubt' LIMIT 1")).first() is not None
+    # Ordered, so that it is a probe of the doubts' index, also after a night in which all was in doubt.
+    statement = "SELECT provider FROM sms_spool WHERE state = 'in_doubt' ORDER BY provider LIMIT 1"
+    return connection.execute(text(statement)).first() is not None
 
 
 def _tail_of(given: str) -> str:
@@ -354,10 +350,10 @@ def _candidates(connection: Connection, told: Sequence[Told], now: datetime) -> 
             else:
                 without.append((n, receipt.provider, key))
     types = {"message": MessageId, "at": Instant}
-    keyed = {"provider": "text", "key": "text"}
+    keyed, dialect = {"provider": "text", "key": "text"}, connection.dialect.name
     rows = [
-        *_each(connection, _named(with_address=True), keyed | {"address": "text"}, with_address, types),
-        *_each(connection, _named(with_address=False), keyed, without, types),
+        *_each(connection, _named(dialect, with_address=True), keyed | {"address": "text"}, with_address, types),
+        *_each(connection, _named(dialect, with_address=False), keyed, without, types),
     ]
     found: dict[int, dict[str, list[_Candidate]]] = {}
     for n, row in rows:
@@ -375,17 +371,23 @@ def _parts_first(some: Sequence[_Candidate]) -> list[_Candidate]:
 
 
 @cache
-def _named(*, with_address: bool) -> str:
-    """Return the query for what a provider calls so: one probe of an index each, in sms_repo and in sms_part."""
+def _named(dialect: str, *, with_address: bool) -> str:
+    """Return the query for what a provider calls so: one probe of an index each, in sms_repo and in sms_part.
+
+    SQLite is told which index: with statistics of ids that repeat it would read all of sms_repo from its end.
+    """
+    repo, part = ("sms_repo INDEXED BY ix_sms_repo_named", "sms_part INDEXED BY ix_sms_part_named")
+    if dialect != "sqlite":
+        repo, part = ("sms_repo", "sms_part")
     where = f"provider_id IS NOT NULL AND provider = {{provider}} AND {NAMED} = {{key}}"
     if with_address:
         where += f" AND {TAIL} = {_tail_of('{address}')}"
     newest, taken = ("ORDER BY seq DESC", "ORDER BY taken_at DESC") if with_address else ("", "")
     return (
-        "SELECT * FROM (SELECT id AS message, CAST(NULL AS int) AS part, address, dateprocessed AS at FROM sms_repo"
-        f" WHERE {where} {newest} LIMIT {MOST_CANDIDATES}) AS r"
-        " UNION ALL SELECT * FROM (SELECT message, CAST(part AS int) AS part, address, taken_at AS at FROM sms_part"
-        f" WHERE {where} {taken} LIMIT {MOST_CANDIDATES}) AS p"
+        "SELECT * FROM (SELECT id AS message, CAST(NULL AS int) AS part, address, dateprocessed AS at"
+        f" FROM {repo} WHERE {where} {newest} LIMIT {MOST_CANDIDATES}) AS of_repo"
+        " UNION ALL SELECT * FROM (SELECT message, CAST(part AS int) AS part, address, taken_at AS at"
+        f" FROM {part} WHERE {where} {taken} LIMIT {MOST_CANDIDATES}) AS of_part"
     )
 
 

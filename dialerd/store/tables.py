@@ -292,7 +292,7 @@ inbound_part = Table(
     Column("joined", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("whole", "part"),
     Index("ix_inbound_part_received", "received"),
-    Index("ix_inbound_part_open", "received", **_partial("NOT joined")),
+    Index("ix_inbound_part_open", "whole", **_partial("NOT joined")),
 )
 
 upload = Table(

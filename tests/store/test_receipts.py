@@ -304,7 +304,8 @@ def test_parts_are_forgotten_with_time_unless_they_are_needed(store: Store) -> N
     (one,) = claimed(store, parts=2)
     finish(store, one, Verdict(state=State.IN_DOUBT, reference=7, accepted={1: "b1"}, bound=True))
 
-    assert 2 == store.transact_here(forget_parts, before=LATER, most=10)
+    assert 3 == store.transact_here(forget_parts, before=LATER, now=LATER, most=10)
+    assert 0 == store.transact_here(forget_parts, before=LATER, now=LATER, most=10)
     assert [("b1",)] == select(store, "SELECT provider_id FROM sms_part")
 
 

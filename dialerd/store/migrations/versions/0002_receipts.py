@@ -124,7 +124,7 @@ def upgrade() -> None:
         PrimaryKeyConstraint("whole", "part"),
     )
     op.create_index("ix_inbound_part_received", "inbound_part", ["received"])
-    op.create_index("ix_inbound_part_open", "inbound_part", ["received"], **_partial("NOT joined"))
+    op.create_index("ix_inbound_part_open", "inbound_part", ["whole"], **_partial("NOT joined"))
 
 
 def downgrade() -> None:
