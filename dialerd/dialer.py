@@ -86,6 +86,7 @@ class Dialer:
         self._charge.join(self)
         #: A batch run has ended: with messages left that may go through another provider, or with none.
         self._gave_up = self._is_done = False
+        self._asking = False
         #: When the next attempt may start, of each paced campaign and (None) of the provider.
         self._next_start: dict[str | None, float] = {}
         self._paused: frozenset[str] = frozenset()
@@ -112,7 +113,7 @@ class Dialer:
     @property
     def is_busy(self) -> bool:
         """Tell whether something it has may still come to another provider."""
-        return self.in_flight > 0 or (not self._is_done and bool(self._work or self._ask_at))
+        return self._asking or self.in_flight > 0 or (not self._is_done and bool(self._work or self._ask_at))
 
     def reconsider(self, *, work: bool) -> None:
         """Look again at who is away; with `work` there may be something to take now."""
@@ -172,7 +173,9 @@ class Dialer:
                 self._is_done = True
                 return True
             if await self._until_asked():
+                self._asking = True
                 await self._ask()
+                self._asking = False
         # What is left may go through another provider.
         self._gave_up = self._is_done = True
         self._charge.changed(self, work=True)

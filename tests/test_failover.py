@@ -10,9 +10,11 @@ import pytest
 
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
+from dialerd.model import breaker
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
 from dialerd.model.outcome import InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.store.claim import Claimed, Order
 from tests.drivers.scripted import Script, ScriptedDriver
 from tests.rig import Rig, campaign, message
 
@@ -164,12 +166,22 @@ async def test_a_campaigns_permits_are_counted_over_its_providers(pair: Callable
 
 
 @pytest.mark.parametrize("crossed", [False, True])
-async def test_a_batch_run_waits_for_what_may_come_over(pair: Callable[..., Any], crossed: bool) -> None:
+async def test_a_batch_run_waits_for_what_may_come_over(
+    pair: Callable[..., Any], crossed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run once, the second provider ends only when the first can leave it nothing, also when each is the other's."""
+    monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
     some = (BOTH, campaign("own", provider="q", fallbacks=("p",))) if crossed else (BOTH,)
     async with pair(refused, *some, once=True) as it:
-        ids = [message() for _ in range(40)]
-        await it.rig.submit(*ids)
+        claim = it.rig.spool.claim
+
+        async def slow_for_p(order: Order) -> Claimed:
+            # The second one has long found nothing when the first gets its answer.
+            await asyncio.sleep(0.05 if order.provider == "p" else 0)
+            return await claim(order)
+
+        it.rig.spool.claim = slow_for_p  # type: ignore[method-assign]
+        await it.rig.submit(*[message() for _ in range(40)])
         async with asyncio.timeout(60):
             done = await asyncio.gather(*(dialer.run_until_empty(1000) for dialer in it.dialers))
 

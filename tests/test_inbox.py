@@ -3,7 +3,10 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from dialerd.store.migrate import migrate
 from dialerd.store.spool import submit
 from tests.drivers.scripted import ScriptedDriver, ScriptedListener
 from tests.rig import Rig, message
+from tests.store.conftest import select
+from tests.store.filled import repoed
 
 PHONE = "59899123456"
 DELIVERED = "SELECT count(*) FROM sms_repo WHERE delivery = 'delivered'"
@@ -246,3 +251,50 @@ async def test_a_batch_run_listens(
     assert ["began", "ended", "closed"] == driver.heard
     assert 1 == await store.read(lambda c: c.execute(text(DELIVERED)).scalar())
     store.close()
+
+
+KILLED_BEFORE_THE_ANSWER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from dialerd.inbox import Inbox
+from dialerd.lease import Lease
+from dialerd.model.receipt import Delivery, Inbound, Receipt
+from dialerd.settings import load
+from dialerd.spool import Spool
+from dialerd.store import Store
+
+def now():
+    return datetime.now(UTC)
+
+async def tell():
+    store = Store(sys.argv[1])
+    folder = Path(sys.argv[2])
+    spool = Spool(store, Lease(store, node="n", state_dir=folder, lease_s=30), clock=now)
+    inbox = Inbox(spool, load(folder), clock=now)
+    await inbox.inbound(Inbound(provider="p", phone="59899123456", message="hola", received=now()))
+    print("acknowledged SMS", flush=True)
+    await inbox.receipt(Receipt(provider="p", provider_id="id-1", delivery=Delivery.DELIVERED, address="59899123456"))
+    print("acknowledged receipt", flush=True)
+
+asyncio.run(tell())
+"""
+
+
+def test_what_was_recorded_and_not_acknowledged_is_told_again(
+    sqlite_url: str, tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    """Killed between the commit and the answer, the provider tells it again, and it stands there once."""
+    settings()
+    with closing(Store(sqlite_url)) as store:
+        store.transact_here(migrate)
+        repoed(store, provider="p", provider_id="id-1", address=PHONE, dateprocessed=now())
+        for place in ("inbound.committed", "receive.committed", ""):
+            environ = {**os.environ, "DIALERD_FAILPOINT": place}
+            command = [sys.executable, "-c", KILLED_BEFORE_THE_ANSWER, sqlite_url, str(tmp_path)]
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+            assert (-signal.SIGKILL if place else 0) == done.returncode, done.stderr
+        assert "acknowledged receipt" in done.stdout
+        assert [("delivered",)] == select(store, "SELECT delivery FROM sms_repo")
+        assert [("hola",)] == select(store, "SELECT message FROM sms_inbound")
+        assert [] == select(store, "SELECT seq FROM parked_receipt")
