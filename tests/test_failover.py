@@ -57,7 +57,9 @@ def pair_on(url: str, tmp_path: Path) -> Callable[..., Any]:
         async with Rig(url, tmp_path, ScriptedDriver(script, down="refused"), *some) as rig:
             await rig.dialer.drain(0)
             it = Pair(rig, ScriptedDriver(), *some)
-            if not once:
+            if once:
+                rig.spool.waiters = []  # nobody looks for them
+            else:
                 rig.tasks += [asyncio.create_task(dialer.run()) for dialer in it.dialers]
             yield it
             for dialer in it.dialers:
