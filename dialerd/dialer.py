@@ -83,7 +83,6 @@ class Dialer:
         )
         self._out: Counter[str] = Counter()
         self._charge = charge or Charge()
-        self._charge.join(self)
         #: A batch run has ended: with messages left that may go through another provider, or with none.
         self._gave_up = self._is_done = False
         self._asking = False
@@ -153,6 +152,7 @@ class Dialer:
 
     async def run(self) -> None:
         """Send what waits until drain() is called."""
+        self._charge.join(self)
         while not self._draining:
             if await self._until_asked():
                 await self._ask()
@@ -162,6 +162,7 @@ class Dialer:
 
         Waits for pace and for attempts under way, not for retries, windows or what comes in the meantime.
         """
+        self._charge.join(self)
         self._up_to_seq = up_to_seq
         self._work = True
         was_busy = True
