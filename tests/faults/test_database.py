@@ -15,7 +15,7 @@ from dialerd.model.campaign import RetryPolicy
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Outcome, Sent, Unreachable
-from dialerd.store.settle import settle
+from dialerd.store.outcomes import settle
 from tests.crash.harness import Databases, Site
 from tests.crash.processes import until
 from tests.postgres import PostgresServer
