@@ -289,7 +289,7 @@ def test_what_was_recorded_and_not_acknowledged_is_told_again(
     with closing(Store(sqlite_url)) as store:
         store.transact_here(migrate)
         repoed(store, provider="p", provider_id="id-1", address=PHONE, dateprocessed=now())
-        for place in ("inbound.committed", "receive.committed", ""):
+        for place in ("receive.committed", ""):
             environ = {**os.environ, "DIALERD_FAILPOINT": place}
             command = [sys.executable, "-c", KILLED_BEFORE_THE_ANSWER, sqlite_url, str(tmp_path)]
             done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

@@ -1,5 +1,8 @@
 """Receipts: each is recorded on the row of its own message, or waits; nothing is guessed and nothing moves back."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -76,7 +79,7 @@ def parked(store: Store) -> int:
 
 def test_no_receipt_stands_on_a_wrong_row(store: Store) -> None:
     """Early, doubled, reordered, spelt otherwise, counted or reused: none is on the row of another message."""
-    world = World(store, messages=350, seed=1)
+    world = World(store, messages=250, seed=1)
     world.run()
 
     assert [] == world.wrong_rows()
@@ -104,12 +107,12 @@ def test_no_receipt_stands_on_a_wrong_row(store: Store) -> None:
         ("1235", "1234", ReceiptIds.AUTO, False),
     ],
 )
-def test_readings(store: Store, answered: str, confirmed: str, reading: ReceiptIds, fits: bool) -> None:
+def test_readings(sqlite_store: Store, answered: str, confirmed: str, reading: ReceiptIds, fits: bool) -> None:
     """An id is compared by the readings that are set for the provider, and by no other."""
-    sent(store, answered)
+    sent(sqlite_store, answered)
 
-    assert (1 if fits else 0) == tell(store, told(confirmed, reading=reading)).matched
-    assert ["delivered" if fits else None] == deliveries(store)
+    assert (1 if fits else 0) == tell(sqlite_store, told(confirmed, reading=reading)).matched
+    assert ["delivered" if fits else None] == deliveries(sqlite_store)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +122,11 @@ def test_readings(store: Store, answered: str, confirmed: str, reading: ReceiptI
         (None, True), ("59899123457", False), ("99999999", False), ("123456", False),
     ],
 )  # fmt: skip
-def test_the_address_narrows(store: Store, spelt: str | None, fits: bool) -> None:
+def test_the_address_narrows(sqlite_store: Store, spelt: str | None, fits: bool) -> None:
     """A receipt for another number is about another message, whatever its id; spellings of a number do not matter."""
-    sent(store, "17")
+    sent(sqlite_store, "17")
 
-    assert (1 if fits else 0) == tell(store, told("17", address=spelt)).matched
+    assert (1 if fits else 0) == tell(sqlite_store, told("17", address=spelt)).matched
 
 
 def test_of_several_none_is_taken(store: Store) -> None:
@@ -212,19 +215,19 @@ def test_what_finds_no_message_is_forgotten(store: Store) -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations([Delivery.UNDELIVERED, Delivery.DELIVERED, Delivery.READ])))
-def test_no_order_moves_a_delivery_back(store: Store, order: tuple[Delivery, ...]) -> None:
+def test_no_order_moves_a_delivery_back(sqlite_store: Store, order: tuple[Delivery, ...]) -> None:
     """Read is more than delivered, which is more than undelivered, in whatever order they come, and how often."""
-    sent(store, "17")
+    sent(sqlite_store, "17")
     seen = []
     for n, delivery in enumerate([*order, *order]):
         at = NOW + timedelta(seconds=n)
-        tell(store, told("17", delivery, at=at, error="why" if delivery is Delivery.UNDELIVERED else None))
-        seen += deliveries(store)
+        tell(sqlite_store, told("17", delivery, at=at, error="why" if delivery is Delivery.UNDELIVERED else None))
+        seen += deliveries(sqlite_store)
 
     ranks = [["undelivered", "delivered", "read"].index(one) for one in seen]
     assert ranks == sorted(ranks)
     ((delivery, error, delivered_at),) = [
-        (row.delivery, row.error, row.delivered_at) for row in rows(store, sms_repo).values()
+        (row.delivery, row.error, row.delivered_at) for row in rows(sqlite_store, sms_repo).values()
     ]
     arrived = next(n for n, one in enumerate(order) if one is not Delivery.UNDELIVERED)
     assert ("read", None, NOW + timedelta(seconds=arrived)) == (delivery, error, delivered_at)
@@ -392,3 +395,35 @@ def test_hostile_texts(store: Store) -> None:
     store.transact_here(look_again, now=LATER, most=1000)
 
     assert ["delivered"] == deliveries(store)
+
+
+# -- at once -----------------------------------------------------------------------------------------------------------
+
+
+def test_nodes_at_once(postgres_store: Store) -> None:
+    """Settlement and the receipts of both parts, on three connections at once: no message ends without its delivery."""
+    count = 120
+    settlements = claimed(postgres_store, *[{"address": f"598991{n:05}", "parts": 2} for n in range(count)])
+    verdicts = [Verdict(status=Status.SENT, accepted={1: f"a-{n}", 2: f"b-{n}"}) for n in range(count)]
+    named = [replace(one, verdict=verdict) for one, verdict in zip(settlements, verdicts, strict=True)]
+    of_parts = [[told(f"{part}-{n}", address=f"598991{n:05}") for n in range(count)] for part in "ab"]
+    start = threading.Barrier(3)
+
+    def in_steps(function: Any, some: list[Any]) -> None:
+        start.wait()
+        for at in range(0, count, 10):
+            postgres_store.transact_here(function, some[at : at + 10], now=NOW)
+
+    with ThreadPoolExecutor(3) as threads:
+        for done in [
+            threads.submit(in_steps, settle, named),
+            *(threads.submit(in_steps, receive, some) for some in of_parts),
+        ]:
+            done.result(timeout=60)
+    now = NOW
+    for _ in range(3):
+        now += timedelta(minutes=1)
+        postgres_store.transact_here(look_again, now=now, most=1000)
+
+    assert ["delivered"] * count == deliveries(postgres_store)
+    assert 0 == parked(postgres_store)
