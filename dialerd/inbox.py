@@ -19,10 +19,11 @@ from dialerd.model.message import URGENT, Channel, new_id
 from dialerd.model.receipt import Inbound, Receipt, ReceiptIds, address_of
 from dialerd.settings import Settings, SmppProvider
 from dialerd.spool import Spool
-from dialerd.store.inbound import Door, Stored, forget_inbound_parts, join_late
+from dialerd.store import Connection
+from dialerd.store.inbound import Door, Stored, forget_inbound_parts, has_open, join_late
 from dialerd.store.inbound import store as store_inbound
 from dialerd.store.parts import forget_parts
-from dialerd.store.receipts import KEPT, Received, Told, expire_parked, look_again, receive
+from dialerd.store.receipts import KEPT, Received, Told, expire_parked, look_again, next_look, receive
 from dialerd.store.spool import NewMessage
 
 __all__ = ["Inbox"]
@@ -177,9 +178,15 @@ class Inbox:
     async def look(self) -> None:
         """Look again at parked receipts that are due, and join what there is of SMS whose parts do not come."""
         transact, now = self._spool.store.transact, self._clock()
-        while (await transact(look_again, now=now, most=MOST_RECEIPTS))[0] == MOST_RECEIPTS:
+        look_at, has_parts = await self._spool.store.read(_what_waits)
+        while (
+            look_at is not None
+            and look_at <= now
+            and (await transact(look_again, now=now, most=MOST_RECEIPTS))[0] == MOST_RECEIPTS
+        ):
             pass
-        self._tell(await transact(join_late, self._door(), now=now, most=MOST_INBOUND))
+        if has_parts:
+            self._tell(await transact(join_late, self._door(), now=now, most=MOST_INBOUND))
 
     async def tidy(self) -> None:
         """Forget, in steps, what no receipt and no repetition can be about any more."""
@@ -193,6 +200,11 @@ class Inbox:
             pass
         while await transact(forget_inbound_parts, now=now, most=MOST_TIDIED) == MOST_TIDIED:
             pass
+
+
+def _what_waits(connection: Connection) -> tuple[datetime | None, bool]:
+    """Return when the next parked receipt is due, and whether long SMS are unfinished: mostly there is neither."""
+    return next_look(connection), has_open(connection)
 
 
 def canonical(phone: str, campaign: Campaign | None) -> str | None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -20,7 +20,7 @@ from dialerd.store.sent import LastSent, last_sent
 from dialerd.store.spool import NewMessage, submit
 from dialerd.store.tables import sms_inbound
 
-__all__ = ["LONGEST_WAIT", "Door", "Stored", "forget_inbound_parts", "join_late", "store"]
+__all__ = ["LONGEST_WAIT", "Door", "Stored", "forget_inbound_parts", "has_open", "join_late", "store"]
 
 #: A provider that did not hear our answer sends an SMS again: within minutes; where it names it, within a day.
 REPEATED_WITHIN, NAMED_REPEATED_WITHIN = timedelta(minutes=5), timedelta(days=1)
@@ -66,6 +66,11 @@ def store(connection: Connection, some: Sequence[Inbound], door: Door, *, now: d
         if whole is not None:
             _store_one(connection, whole, door, now, result)
     return result
+
+
+def has_open(connection: Connection) -> bool:
+    """Tell whether parts of long SMS wait for others."""
+    return connection.execute(text("SELECT min(whole) FROM inbound_part WHERE NOT joined")).scalar() is not None
 
 
 def join_late(connection: Connection, door: Door, *, now: datetime, most: int) -> Stored:
@@ -293,6 +298,7 @@ def _clean(one: Inbound) -> Inbound:
         one,
         phone=_storable(one.phone, LONGEST_NAME) or "",
         message=_storable(one.message, LONGEST_TEXT) or "",
+        received=one.received if one.received.tzinfo is not None else one.received.replace(tzinfo=UTC),
         to=_storable(one.to, LONGEST_NAME),
         provider_id=_storable(one.provider_id, LONGEST_NAME) or None,
         part=one.part if parts > 1 else 1,

@@ -35,7 +35,7 @@ from dialerd.store.sent import MOST_LAST_SENT, last_sent
 from dialerd.store.settle import end_doubts
 from dialerd.store.tables import NAMED, TAIL, parked_receipt
 
-__all__ = ["KEPT", "Received", "Told", "expire_parked", "look_again", "receive", "settled"]
+__all__ = ["KEPT", "Received", "Told", "expire_parked", "look_again", "next_look", "receive", "settled"]
 
 #: Receipts come within the validity of an SMS, some days at most (SMPP 3.4, section 5.2.16); so long an id is known by.
 KEPT = timedelta(days=14)
@@ -139,6 +139,13 @@ def look_again(connection: Connection, *, now: datetime, most: int) -> tuple[int
     )
     connection.execute(later, [{"seq": one.parked, "at": _next_look(now, one.looks + 1)} for one in told])
     return len(told), applied
+
+
+def next_look(connection: Connection) -> datetime | None:
+    """Return when the next parked receipt is to be looked at."""
+    statement = text("SELECT min(look_at) AS look_at FROM parked_receipt").columns(look_at=Instant)
+    look_at: datetime | None = connection.execute(statement).scalar()
+    return look_at
 
 
 def expire_parked(connection: Connection, *, before: datetime, most: int) -> int:
@@ -503,7 +510,7 @@ def _clean(one: Told) -> Told:
             own_id=_storable(receipt.own_id, LONGEST_ID),
             address=_storable(receipt.address, LONGEST_ID),
             error=_storable(receipt.error, LONGEST_ERROR),
-            at=receipt.at if receipt.at is not None and 1970 < receipt.at.year < 9000 else None,
+            at=receipt.at if receipt.at and receipt.at.tzinfo and 1970 < receipt.at.year < 9000 else None,
         ),
     )
 

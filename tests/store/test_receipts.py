@@ -391,7 +391,7 @@ def test_hostile_texts(store: Store) -> None:
         for address in (None, one, ADDRESS)
         for own in (None, one, "{" + new_id() + "}")
     ]
-    tell(store, *some, told("17", at=datetime(1, 1, 1, tzinfo=UTC)))
+    tell(store, *some, told("17", at=datetime(1, 1, 1, tzinfo=UTC)), told("18", at=datetime(2026, 1, 1)))
     store.transact_here(look_again, now=LATER, most=1000)
 
     assert ["delivered"] == deliveries(store)
