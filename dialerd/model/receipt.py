@@ -24,8 +24,9 @@ _is_decimal = re.compile(r"[0-9]{1,19}").fullmatch
 _is_hex = re.compile(r"[0-9a-fA-F]{1,16}").fullmatch
 _SEPARATORS = str.maketrans("", "", " \t\u00a0+-./()")
 
-#: Numbers of so many digits a counter may give twice, or in two spellings, within the days in which receipts come.
-SHORT_ID = 9
+#: Numbers of so many digits a counter may give twice within the days in which receipts come (modems count to 255,
+#: others to 65535); where several readings are tried, longer ones may be two numbers of the same days.
+SHORT_ID, SHORT_ID_BY_ANY_READING = 5, 9
 #: Fewer digits than these name no subscriber on their own.
 FEWEST_DIGITS = 7
 
@@ -100,10 +101,11 @@ def named(provider_id: str) -> str:
     return provider_id.lower().lstrip("0")
 
 
-def is_short(provider_id: str) -> bool:
+def is_short(provider_id: str, reading: ReceiptIds) -> bool:
     """Tell whether an id may well be that of a counter, so that another message may have it too."""
     key = named(provider_id)
-    return len(key) <= SHORT_ID and (not key or _is_hex(key) is not None)
+    longest = SHORT_ID_BY_ANY_READING if reading is ReceiptIds.AUTO else SHORT_ID
+    return len(key) <= longest and (not key or _is_hex(key) is not None)
 
 
 def answers_for(receipt_id: str, reading: ReceiptIds) -> frozenset[str]:

@@ -41,6 +41,8 @@ __all__ = ["KEPT", "Received", "Told", "expire_parked", "look_again", "next_look
 KEPT = timedelta(days=14)
 #: So many messages of the same id and address are looked at, the newest first.
 MOST_CANDIDATES = 5
+#: A doubt that is older has its receipt, or gets none any more: it casts no doubt on others.
+CONFIRMED_WITHIN = timedelta(days=3)
 #: A parked receipt is looked at again after so long, each time five times as long, but at least every hour.
 FIRST_LOOK_S, LONGEST_LOOK_S = 2.0, 3600.0
 #: What a provider says is cut at so many characters.
@@ -91,6 +93,7 @@ class _Doubt(NamedTuple):
     attempts: int
     parts: int
     taken: int
+    claimed_at: datetime | None
 
 
 def receive(connection: Connection, told: Sequence[Told], *, now: datetime) -> Received:
@@ -189,7 +192,7 @@ def _match(connection: Connection, told: Sequence[Told], now: datetime) -> set[i
                 elif not where:
                     message = one.own_id
         elif one.own_id is None:
-            unsure = _may_be_another(one, n, of_address, on_its_way, doubts)
+            unsure = _may_be_another(one, n, of_address, on_its_way, doubts, now)
             if len(found) == 1 and not unsure:
                 message, part = found[0].message, found[0].part
             elif not found and of_address is not None and (receipt.provider, of_address) not in on_its_way:
@@ -218,12 +221,15 @@ def _is_taken(doubt: _Doubt, receipt: Receipt) -> bool:
     return doubt.state in {"deferred", "queued"} and outranks(receipt.delivery, Delivery.UNDELIVERED)
 
 
-def _may_be_another(one: Told, n: int, address: str | None, on_its_way: "_OnItsWay", doubts: "_Doubts") -> bool:
+def _may_be_another(
+    one: Told, n: int, address: str | None, on_its_way: "_OnItsWay", doubts: "_Doubts", now: datetime
+) -> bool:
     """Tell whether a receipt with a counter's id may be about a message whose id is not known yet."""
     receipt = one.receipt
-    if receipt.provider_id is None or not is_short(receipt.provider_id):
+    if receipt.provider_id is None or not is_short(receipt.provider_id, one.reading):
         return False
-    doubted = doubts.any if address is None else bool(doubts.of(n))
+    recent = (doubt for doubt in doubts.of(n) if doubt.claimed_at is None or doubt.claimed_at > now - CONFIRMED_WITHIN)
+    doubted = doubts.any if address is None else any(recent)
     return doubted or (receipt.provider, address) in on_its_way
 
 
@@ -269,7 +275,7 @@ class _OnItsWay:
 
 def _on_its_way(connection: Connection, told: Sequence[Told]) -> _OnItsWay:
     # As many rows as there are permits, however large the spool is.
-    asked = any(one.receipt.provider_id is None or is_short(one.receipt.provider_id) for one in told)
+    asked = any(one.receipt.provider_id is None or is_short(one.receipt.provider_id, one.reading) for one in told)
     if not asked and not _has_doubts(connection):
         return _OnItsWay([])
     rows = connection.execute(text("SELECT provider, address FROM sms_spool WHERE state = 'sending'"))
@@ -288,7 +294,8 @@ def _tail_of(given: str) -> str:
 
 # -- what the tables know ----------------------------------------------------------------------------------------------
 
-DOUBT = "seq, id, state, address, attempts, coalesce(parts, 1) AS parts, taken"
+DOUBT = "seq, id, state, address, attempts, coalesce(parts, 1) AS parts, taken, claimed_at"
+DOUBT_TYPES: dict[str, Any] = {"id": MessageId, "claimed_at": Instant}
 
 
 @dataclass(slots=True)
@@ -317,7 +324,7 @@ def _doubts(connection: Connection, told: Sequence[Told]) -> _Doubts:
         f" AND {TAIL} = {_tail_of('{address}')} LIMIT 3{lock}"
     )
     found: dict[int, list[_Doubt]] = {}
-    for n, row in _each(connection, wanted, {"provider": "text", "address": "text"}, asked, {"id": MessageId}):
+    for n, row in _each(connection, wanted, {"provider": "text", "address": "text"}, asked, DOUBT_TYPES):
         doubt = _Doubt._make(row)
         if same_address(doubt.address, address_of(told[n].receipt.address) or ""):
             found.setdefault(n, []).append(doubt)
@@ -336,7 +343,7 @@ def _own(connection: Connection, told: Sequence[Told]) -> dict[str | None, "_Dou
     bound = {"ids": bind_list(connection, ids)}
     spooled = text(f"SELECT {DOUBT} FROM sms_spool WHERE {any_of(connection, 'id', 'ids', 'uuid')} ORDER BY seq{lock}")
     found: dict[str | None, _Doubt | bool] = {
-        row.id: _Doubt._make(row) for row in connection.execute(spooled.columns(id=MessageId), bound)
+        row.id: _Doubt._make(row) for row in connection.execute(spooled.columns(**DOUBT_TYPES), bound)
     }
     ended = text(
         "SELECT id, EXISTS (SELECT 1 FROM sms_part p WHERE p.message = sms_repo.id) AS parted FROM sms_repo"

@@ -170,6 +170,19 @@ def test_a_short_id_waits_for_what_is_on_its_way(store: Store) -> None:
     ]
 
 
+def test_a_doubt_makes_others_doubtful_for_some_days_only(store: Store) -> None:
+    """A message whose id nobody knows may have a short one, as long as its receipt may come; a long one is another's."""
+    (one,) = claimed(store)
+    finish(store, one, DOUBT)
+    sent(store, "17")
+    sent(store, "123456")
+
+    assert 1 == tell(store, told("17", reading=ReceiptIds.SAME)).parked
+    assert 1 == tell(store, told("123456", reading=ReceiptIds.SAME)).matched
+    assert (1, 1) == store.transact_here(look_again, now=NOW + timedelta(days=4), most=10)
+    assert ["delivered", "delivered"] == deliveries(store)
+
+
 # -- early ones, late ones -------------------------------------------------------------------------------------------
 
 
