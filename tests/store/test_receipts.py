@@ -171,7 +171,7 @@ def test_a_short_id_waits_for_what_is_on_its_way(store: Store) -> None:
 
 
 def test_a_doubt_makes_others_doubtful_for_some_days_only(store: Store) -> None:
-    """A message whose id nobody knows may have a short one, as long as its receipt may come; a long one is another's."""
+    """A message whose id nobody knows may have a short one, while its receipt may come; a long one is another's."""
     (one,) = claimed(store)
     finish(store, one, DOUBT)
     sent(store, "17")
