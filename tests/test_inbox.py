@@ -149,14 +149,14 @@ async def test_a_bug_with_one_loses_no_other(
     sqlite_url: str, tmp_path: Path, settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A receipt that no transaction takes is said to be one, and those that came with it are recorded."""
-    match = receipts._match
+    match = receipts.match
 
     def picky(connection: Any, told: Any, when: Any) -> Any:
         if any(one.receipt.provider_id == "bad" for one in told):
             raise RuntimeError("a bug")
         return match(connection, told, when)
 
-    monkeypatch.setattr(receipts, "_match", picky)
+    monkeypatch.setattr(receipts, "match", picky)
     async with Rig(sqlite_url, tmp_path, ScriptedDriver(named)) as rig:
         await rig.submit(*[message(data=str(n), address=PHONE) for n in range(5)])
         await rig.until_sent(5)
