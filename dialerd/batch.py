@@ -56,10 +56,13 @@ async def run_once(
                         parts.spool.run_settlements(),
                         parts.janitor.keep_lease(),
                         parts.janitor.keep_watch(),
+                        parts.inbox.keep_looking(),
                         _end_when(stop, parts),
                         _impatient(parts),
                     )
                 ]
+                for dialer in parts.dialers.values():
+                    parts.listen(dialer, group)
                 try:
                     await _catch_up(parts, summary, on_progress)
                 finally:
@@ -91,7 +94,9 @@ async def _catch_up(parts: Parts, summary: Summary, on_progress: Callable[[int, 
             summary.down[dialer.name] = dialer.breaker.reason or "no answer"
     await parts.spool.all_settled()
     stuck = [
-        name for name in await _open_campaigns(parts, now) if parts.settings.campaigns[name].provider in summary.down
+        name
+        for name in await _open_campaigns(parts, now)
+        if summary.down.keys() >= set(parts.settings.campaigns[name].providers)
     ]
     summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
 

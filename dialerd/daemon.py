@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from dialerd import bases, drivers, log
+from dialerd.charge import Charge
 from dialerd.dialer import Dialer
 from dialerd.examine import examine
+from dialerd.inbox import Inbox
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
@@ -60,10 +62,14 @@ class Parts:
         self.janitor = Janitor(
             self.spool, self.lease, state_dir=daemon.state_dir, campaigns=settings.campaigns, report=self.report
         )
+        self.charge = Charge()
+        self.inbox = Inbox(self.spool, settings, clock=clock)
         self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
         #: Those of providers that a reload has changed or taken away, while their last attempts end.
         self.retiring: set[Dialer] = set()
         self.vitals = Vitals(self.spool, self.dialers, stall_s=daemon.stall_minutes * 60)
+        #: Of drivers whose provider speaks to us.
+        self.listeners: dict[Dialer, asyncio.Task[None]] = {}
 
     def build_dialer(self, name: str, settings: Settings) -> Dialer:
         """Return a new dialer for a provider as `settings` describe it; nothing of it runs yet."""
@@ -77,7 +83,22 @@ class Parts:
             max_in_flight=provider.max_in_flight,
             per_second=provider.per_second,
             examine=partial(examine, provider=provider),
+            charge=self.charge,
         )
+
+    def listen(self, dialer: Dialer, group: asyncio.TaskGroup) -> None:
+        """Have a driver hand on what its provider tells by itself, if it does, until `hang_up`."""
+        driver = dialer.driver
+        if isinstance(driver, drivers.Listener):
+            self.listeners[dialer] = group.create_task(kept_up(partial(driver.listen, self.inbox)))
+
+    async def hang_up(self, dialer: Dialer) -> None:
+        """Listen no more, and let go of the driver."""
+        listener = self.listeners.pop(dialer, None)
+        if listener is not None:
+            listener.cancel()
+            await asyncio.wait([listener], timeout=LAST_WORDS_S)
+        await dialer.driver.close()
 
     def report(self) -> Mapping[str, Any]:
         """Return how each provider is, for the heartbeat and so for status."""
@@ -98,12 +119,12 @@ class Parts:
             logger.error("drain_incomplete", error=str(error) or "the database did not answer in time")
             self.lease.abandon()
         for dialer in dialers:
-            await dialer.driver.close()
+            await self.hang_up(dialer)
 
 
 def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
-    """Return the campaigns that send through a provider."""
-    return {name: campaign for name, campaign in settings.campaigns.items() if campaign.provider == provider}
+    """Return the campaigns that send, or may send, through a provider."""
+    return {name: campaign for name, campaign in settings.campaigns.items() if provider in campaign.providers}
 
 
 @asynccontextmanager
@@ -182,6 +203,7 @@ async def _serve(
                 parts.janitor.keep_lease,
                 parts.janitor.keep_watch,
                 parts.janitor.keep_expiring,
+                parts.inbox.keep_looking,
                 lambda: ticker.keep_aligned(parts.clock, jumped),
                 lambda: _move_uploads(parts),
                 parts.scheduler.tick,
@@ -191,6 +213,7 @@ async def _serve(
         parts.spool.waiters = list(parts.dialers.values())
         for dialer in parts.dialers.values():
             group.create_task(kept_up(dialer.run))
+            parts.listen(dialer, group)
         ticker.start()
         notifier.ready("sending")
         await _until_stopped(parts, load, stop, reload, notifier, group)
@@ -257,6 +280,7 @@ def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     daemon = replace(old.daemon, stall_minutes=fresh.daemon.stall_minutes, log_level=fresh.daemon.log_level)
     if (daemon, old.database) != (fresh.daemon, fresh.database):
         logger.warning("reload_needs_restart", tables="[daemon] and [database] are read at the start only")
+    parts.inbox.settings = fresh
     parts.scheduler.campaigns = fresh.campaigns
     parts.janitor.campaigns = fresh.campaigns
     for name in parts.dialers.keys() - kept:
@@ -266,6 +290,7 @@ def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     for name, dialer in built.items():
         parts.dialers[name] = dialer
         group.create_task(kept_up(dialer.run))
+        parts.listen(dialer, group)
     parts.spool.waiters = list(parts.dialers.values())
     parts.spool.wake()
     logger.info("reloaded", campaigns=len(fresh.campaigns), providers=len(fresh.providers))
@@ -283,7 +308,7 @@ def _messages_changed(old: Settings, fresh: Settings, provider: str) -> bool:
 async def _retire(parts: Parts, dialer: Dialer, drain_s: float) -> None:
     parts.retiring.add(dialer)
     await dialer.drain(drain_s)
-    await dialer.driver.close()
+    await parts.hang_up(dialer)
     parts.spool.forget(f"claim for {dialer.name}")
     parts.retiring.discard(dialer)
 

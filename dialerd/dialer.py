@@ -10,6 +10,7 @@ from typing import Any
 from dialerd import log
 from dialerd.addresses import zones_of
 from dialerd.attempts import Attempts
+from dialerd.charge import Charge
 from dialerd.drivers.base import Driver
 from dialerd.examine import ZONE_NOT_ASKED, Examined, examine
 from dialerd.model.breaker import Breaker
@@ -46,6 +47,8 @@ UNSTARTED = Verdict(state=State.QUEUED, spent=0)
 class Dialer:
     """One provider's dialer. `campaigns` are those that send through it; they may be replaced while it runs.
 
+    A campaign of several providers is taken from while all those before this one in its list are away, as `charge`
+    knows; what this provider may have some of is taken by it alone, at any time.
     A permit is held from the claim until the outcome is committed; at most `max_in_flight` are out on this node.
     """
 
@@ -59,6 +62,7 @@ class Dialer:
         max_in_flight: int,
         per_second: float | None,
         examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined] = examine,
+        charge: Charge | None = None,
     ) -> None:
         self.name = name
         self.driver = driver
@@ -86,8 +90,10 @@ class Dialer:
             idle=spool.hurry,
         )
         self._out: Counter[str] = Counter()
-        #: Campaigns that had no permit of their own left when we asked last.
-        self._narrow: set[str] = set()
+        self._charge = charge or Charge()
+        #: A batch run has ended: with messages left that may go through another provider, or with none.
+        self._gave_up = self._is_done = False
+        self._asking = False
         #: Each campaign as it was at the last claim of its messages.
         self._claimed_under: dict[str, Campaign] = {}
         self._paused: frozenset[str] = frozenset()
@@ -110,6 +116,21 @@ class Dialer:
     def oldest_attempt(self) -> float | None:
         """When the oldest attempt under way began, by the loop's clock."""
         return self._attempts.oldest
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether other providers should be used instead: also while the first attempt after trouble is tried."""
+        return self.breaker.needs_probe or self.breaker.on_trial or self._gave_up
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether something it has may still come to another provider."""
+        return self._asking or self.in_flight > 0 or (not self._is_done and bool(self._work or self._ask_at))
+
+    def reconsider(self, *, work: bool) -> None:
+        """Look again at who is away; with `work` there may be something to take now."""
+        self._work = self._work or work
+        self._stir.set()
 
     def report(self) -> dict[str, Any]:
         """Return the provider's health for status: state, reason, permits out, messages a second since last asked."""
@@ -136,6 +157,8 @@ class Dialer:
                 name = lane.campaign
                 if name in due or name not in may_go:
                     continue
+                if not self._term(may_go[name], 1).takes(lane.bound, self.name):
+                    continue
                 if lane.zone == ZONE_NOT_ASKED or _awake(may_go[name], lane.zone, now):
                     due.add(name)
         self.due = frozenset(due)
@@ -147,6 +170,7 @@ class Dialer:
 
     async def run(self) -> None:
         """Send what waits until drain() is called."""
+        self._charge.join(self)
         while not self._draining:
             if await self._until_asked():
                 await self._ask()
@@ -157,14 +181,29 @@ class Dialer:
 
         Waits for pace and for attempts under way, not for retries, windows or what comes in the meantime.
         """
+        self._charge.join(self)
         self._up_to_seq = up_to_seq
         self._work = True
+        was_busy = True
         while not self._draining and not self._is_hopeless():
-            if not (self._work or self._ask_at or self.in_flight):
+            if was_busy and not self.is_busy:
+                self._charge.changed(self, work=False)
+            was_busy = self.is_busy
+            if not was_busy and not self._may_inherit():
+                self._is_done = True
                 return True
             if await self._until_asked():
+                self._asking = True
                 await self._ask()
+                self._asking = False
+        # What is left may go through another provider.
+        self._gave_up = self._is_done = True
+        self._charge.changed(self, work=True)
         return False
+
+    def _may_inherit(self) -> bool:
+        shared = [campaign for campaign in self.campaigns.values() if campaign.fallbacks]
+        return any(self._charge.may_bequeath(self.name, campaign) for campaign in shared)
 
     def _is_hopeless(self) -> bool:
         """Tell whether a batch run should rather be called again than wait for the provider."""
@@ -248,6 +287,7 @@ class Dialer:
         logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
         by_campaign = Counter(message.campaign for message, _ in claimed.messages)
         self._out.update(by_campaign)
+        self._charge.out.update(by_campaign)
         turn = max(self._served.values(), default=0) + 1
         self._served.update(dict.fromkeys(by_campaign, turn))
         self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
@@ -270,15 +310,19 @@ class Dialer:
         """Return the open campaigns that have permits left, those that were served longest ago first."""
         terms = {}
         for campaign in sorted(self._open_campaigns(now), key=lambda campaign: self._served.get(campaign.name, 0)):
-            own = free if campaign.max_in_flight is None else campaign.max_in_flight - self._out[campaign.name]
+            own = free if campaign.max_in_flight is None else campaign.max_in_flight - self._charge.out[campaign.name]
             if campaign.interval_s is not None:
                 own = min(own, self._room(campaign.interval_s, self._attempts.waiting[campaign.name]))
             if own > 0:
-                terms[campaign.name] = Terms(campaign, min(own, free))
-                self._narrow.discard(campaign.name)
+                terms[campaign.name] = self._term(campaign, min(own, free))
+                self._charge.narrow.discard(campaign.name)
             else:
-                self._narrow.add(campaign.name)
+                self._charge.narrow.add(campaign.name)
         return terms
+
+    def _term(self, campaign: Campaign, permits: int) -> Terms:
+        leads = not campaign.fallbacks or self._charge.leads(self.name, campaign)
+        return Terms(campaign, permits, only_bound=not leads)
 
     def _room(self, interval_s: float, waiting: int) -> int:
         """Return how many more may be claimed: on a busy machine, what was claimed may not have started in time.
@@ -314,16 +358,19 @@ class Dialer:
         if campaign is not None and campaign.interval_s:
             distances.append(Distance(campaign.name, campaign.interval_s))
         if self.interval_s:
-            distances.append(Distance(None, self.interval_s, message.parts))
+            distances.append(Distance(None, self.interval_s, max(message.parts - len(message.accepted), 1)))
         return distances
 
     # -- what becomes of attempts --------------------------------------------------------------------------------
 
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
+        was_away = self.is_away
         if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
             logger.warning("provider_shut", provider=self.name, reason=self.breaker.reason)
             self._attempts.give_back_ready()
+        if was_away is not self.is_away:
+            self._charge.changed(self, work=True)
         # One whose file has gone, or names another provider by now, ends by the rules under which it was claimed.
         campaign = self.campaigns.get(message.campaign) or self._claimed_under[message.campaign]
         decided = verdict(
@@ -358,9 +405,15 @@ class Dialer:
     def _released(self, message: Message, decided: Verdict) -> None:
         """Take a permit back, now that the outcome is committed."""
         self._out[message.campaign] -= 1
+        self._charge.out[message.campaign] -= 1
         self._stir.set()
-        if decided.state is State.QUEUED or message.campaign in self._narrow:
+        self._charge.freed(message.campaign)
+        if decided.state is State.QUEUED:
             self._work = True
+            if self.is_away:
+                self._charge.changed(self, work=True)
+        if self._is_done and not self.in_flight:
+            self._charge.changed(self, work=False)
 
     async def _probe(self) -> None:
         error: str | None = None
@@ -372,7 +425,10 @@ class Dialer:
         except Exception as trouble:  # a driver's bug must not stop the daemon
             logger.exception("driver_failed", provider=self.name)
             error = f"the driver failed: {type(trouble).__name__}"
+        was_away = self.is_away
         self.breaker.probed(error, asyncio.get_running_loop().time(), random.random())  # noqa: S311
+        if was_away is not self.is_away:
+            self._charge.changed(self, work=True)
         if error is None:
             logger.warning("provider_back", provider=self.name)
             self._work = True

@@ -15,8 +15,9 @@ from dialerd.model.retry import Verdict
 from dialerd.store import Connection, Store
 from dialerd.store.claim import Claimed, Order, claim
 from dialerd.store.lanes import Lane, lanes
+from dialerd.store.outcomes import settle
 from dialerd.store.pause import paused
-from dialerd.store.settle import Settlement, give_back, settle
+from dialerd.store.settle import Settlement, give_back
 from dialerd.store.spool import next_ripe, ripen
 
 __all__ = ["Notice", "Spool", "Waiter"]
@@ -211,6 +212,8 @@ class Spool:
         hold = self._held_by(message)
         settlement = Settlement(
             seq=message.seq,
+            message=message.id,
+            parted=bool(message.accepted),
             attempt=message.attempt,
             incarnation=hold.incarnation,
             claimed_at=hold.claimed_at,

@@ -99,3 +99,31 @@ async def test_throttling_now_and_then_is_waited_for(once: Callable[..., Awaitab
     summary = await once(ScriptedDriver(answer), 30)
 
     assert (30, 0, {}) == (summary.ended["sent"], summary.remaining, summary.down)
+
+
+async def test_the_next_provider_takes_what_the_first_leaves(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch run whose first provider is away ends with nothing left when the campaign names another one."""
+    (tmp_path / "campaigns").mkdir()
+    (tmp_path / "dialerd.toml").write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}"\n[database]\nurl = "{sqlite_url}"\n'
+        '[providers.p]\ndriver = "discard"\n[providers.q]\ndriver = "discard"\n'
+    )
+    (tmp_path / "campaigns" / "c.toml").write_text('name = "c"\nchannel = "sms"\nprovider = ["p", "q"]\n')
+    monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
+    away = ScriptedDriver(lambda _m: Unreachable("refused"), down="refused")
+    there = ScriptedDriver()
+    monkeypatch.setitem(
+        drivers.DRIVERS, "discard", lambda provider, _campaigns: away if provider.name == "p" else there
+    )
+    store = Store(sqlite_url)
+    await store.transact(migrate)
+    await store.transact(submit, [message() for _ in range(30)])
+    store.close()
+
+    async with asyncio.timeout(20):
+        summary = await run_once(load(tmp_path))
+
+    assert (30, 0, {"p": "refused"}) == (summary.ended["sent"], summary.remaining, summary.down)
+    assert 30 == len(there.sent)

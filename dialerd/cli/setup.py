@@ -118,7 +118,7 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
 
 async def _probe(provider: Provider, settings: Settings) -> str | None:
     """Return why a provider cannot be reached; None if it can."""
-    campaigns = {name: one for name, one in settings.campaigns.items() if one.provider == provider.name}
+    campaigns = {name: one for name, one in settings.campaigns.items() if provider.name in one.providers}
     driver = drivers.build(provider, campaigns)
     try:
         async with asyncio.timeout(PROBE_S):
@@ -150,6 +150,7 @@ def _document(
                 "state": state_of(campaign, paused=name in stopped, now=now),
                 "opens_at": None if name in stopped else campaign_opens_at(campaign, now),
                 "provider": campaign.provider,
+                "fallbacks": campaign.fallbacks,
             }
             for name, campaign in settings.campaigns.items()
         },
@@ -183,7 +184,7 @@ def _print(document: dict[str, Any], settings: Settings) -> None:
     print_table(
         ["campaign", "state", "opens at", "provider"],
         [
-            (name, one["state"], local(one["opens_at"], settings.campaigns[name].zone), one["provider"])
+            (name, one["state"], local(one["opens_at"], settings.campaigns[name].zone), _providers(one))
             for name, one in document["campaigns"].items()
         ],
         title="Campaigns",
@@ -197,6 +198,10 @@ def _as_toml(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_as_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _providers(campaign: dict[str, Any]) -> str:
+    return ", ".join([campaign["provider"], *campaign["fallbacks"]])
 
 
 @click.command()

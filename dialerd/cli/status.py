@@ -145,7 +145,7 @@ async def _list(frame: Frame, as_json: bool) -> None:
                 one["state"],
                 local(one["opens_at"], frame.settings.campaigns[name].zone),
                 one["channel"],
-                one["provider"],
+                ", ".join([one["provider"], *one["fallbacks"]]),
                 one["reason"],
             )
             for name, one in listed.items()
@@ -160,6 +160,7 @@ def _shown(campaign: Campaign, reasons: Mapping[str, str | None], now: datetime)
         "opens_at": None if is_paused else campaign_opens_at(campaign, now),
         "channel": campaign.channel,
         "provider": campaign.provider,
+        "fallbacks": campaign.fallbacks,
         "paused": is_paused,
         "reason": reasons.get(campaign.name),
     }

@@ -1,6 +1,6 @@
 """What a driver is: the one verb that hands a message to a provider, and says what came of it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dialerd.model.message import Message
 from dialerd.model.outcome import Outcome
@@ -47,6 +47,7 @@ class Inbox(Protocol):
         """Take an SMS that somebody sent to us; again and again the same one does no harm."""
 
 
+@runtime_checkable
 class Listener(Driver, Protocol):
     """A driver whose provider also speaks to us, on connections of ours."""
 

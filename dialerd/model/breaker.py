@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dialerd.model.outcome import InDoubt, Outcome, Throttled, Unreachable
+from dialerd.model.outcome import InDoubt, Outcome, Partly, Throttled, Unreachable
 
 __all__ = ["Breaker"]
 
@@ -37,6 +37,11 @@ class Breaker:
     def __post_init__(self) -> None:
         self.window = self.window or self.most
 
+    @property
+    def on_trial(self) -> bool:
+        """Tell whether the first attempt after trouble has not been answered yet."""
+        return self._on_trial
+
     def allows(self, now: float) -> int:
         """Return how many attempts may be under way now."""
         return 0 if self._is_shut(now) else self.window
@@ -44,6 +49,8 @@ class Breaker:
     def saw(self, outcome: Outcome, now: float, jitter: float) -> bool:
         """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1."""
         match outcome:
+            case Partly(_, _, rest):
+                return self.saw(rest, now, jitter)
             case Unreachable(error):
                 self._unreachable += 1
                 return self._trouble(error, self._unreachable >= UNREACHABLE_IN_A_ROW, now, jitter)

@@ -57,6 +57,7 @@ class EmailPart:
 class Campaign:
     """One campaign; the field names are the keys of its file (see config/campaigns).
 
+    `provider` is the one it sends through, `fallbacks` those that do so while all before them are away.
     `schedule` and `recipient_hours` are None where no rule was given. `interval_s` is the least time between two
     messages in seconds, the slower of `per_second` and `between_ms`, None for no limit. `max_in_flight` is None
     where only the provider's limit counts. `zone` is the campaign's time zone, `timezone` its IANA name.
@@ -65,6 +66,7 @@ class Campaign:
     name: str
     channel: Channel
     provider: str
+    fallbacks: tuple[str, ...] = ()
     enabled: bool = True
     timezone: str = "UTC"
     zone: tzinfo = UTC
@@ -82,3 +84,8 @@ class Campaign:
     unicode: UnicodeRule = UnicodeRule.AUTO
     max_parts: int = 6
     email: EmailPart | None = None
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """All that it may send through, in their order."""
+        return (self.provider, *self.fallbacks)

@@ -7,7 +7,7 @@ secret or what came by reference.
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import ConfigError
+from dialerd.model.inbound import InboundRules
 from dialerd.settings.campaigns import CampaignTable, campaign_of
 from dialerd.settings.gateway import (
     Answer,
@@ -53,6 +54,7 @@ from dialerd.settings.schema import (
     DaemonSettings,
     DatabaseSettings,
     InboundSettings,
+    WordsSettings,
     default_url,
 )
 from dialerd.settings.sources import NoFileError, SourceError, Sources, read_toml
@@ -91,16 +93,20 @@ __all__ = [
     "without_secrets",
 ]
 
-SECTIONS = ("daemon", "database", "api", "providers")
+SECTIONS = ("daemon", "database", "inbound", "api", "providers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration. `api` is None where nothing listens; providers and campaigns go by their names."""
+    """The whole configuration. `api` is None where nothing listens; providers and campaigns go by their names.
+
+    `inbound` is [inbound], with the campaign of [api.inbound]: SMS come in by SMPP too, where nothing listens.
+    """
 
     config_dir: Path
     daemon: DaemonSettings
     database: DatabaseSettings
+    inbound: InboundRules = field(default_factory=InboundRules)
     api: ApiSettings | None
     providers: Mapping[str, Provider]
     campaigns: Mapping[str, Campaign]
@@ -129,6 +135,7 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     daemon = check(DaemonSettings, _with_host(sections["daemon"], node, environ), ("daemon",), report)
     state_dir = daemon.state_dir.absolute() if daemon is not None else Path("/")
     database = check(DatabaseSettings, _with_url(sections["database"], state_dir), ("database",), report)
+    words = check(WordsSettings, sections["inbound"], ("inbound",), report)
     api = _api(sections.get("api"), report)
     shelf = Shelf(config_dir / "presets")
     kinds, providers = _providers(sections["providers"], state_dir, sources, shelf, report)
@@ -145,12 +152,13 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     ]
     if node is not None and not NODE.fullmatch(node):
         problems.insert(0, f"--node: expected {WHAT_NODE} (got {node!r})")
-    if problems or daemon is None or database is None:
+    if problems or daemon is None or database is None or words is None:
         raise ConfigError(problems)
     return Settings(
         config_dir=config_dir.absolute(),
         daemon=replace(daemon, state_dir=state_dir, node=daemon.node if node is None else node),
         database=database,
+        inbound=_rules(words, sections.get("api")),
         api=api,
         providers=MappingProxyType(providers),
         campaigns=MappingProxyType({campaign.name: campaign for campaign in campaigns if campaign is not None}),
@@ -206,9 +214,9 @@ def _sections(main: dict[str, Any], sources: Sources, report: Report) -> dict[st
     for key, value in main.items():
         if key not in SECTIONS:
             report.unknown((key,), SECTIONS, value)
-    tables = {"daemon": DaemonSettings, "database": DatabaseSettings, "api": ApiSettings}
+    tables = {"daemon": DaemonSettings, "database": DatabaseSettings, "inbound": WordsSettings, "api": ApiSettings}
     found = {key: resolve(main[key], table, (key,), sources, report) for key, table in tables.items() if key in main}
-    return {"daemon": {}, "database": {}, **found, "providers": main.get("providers", {})}
+    return {"daemon": {}, "database": {}, "inbound": {}, **found, "providers": main.get("providers", {})}
 
 
 def _with_host(daemon: object, node: str | None, environ: Mapping[str, str]) -> object:
@@ -222,6 +230,17 @@ def _with_host(daemon: object, node: str | None, environ: Mapping[str, str]) -> 
 
 def _with_url(database: object, state_dir: Path) -> object:
     return {"url": default_url(state_dir), **database} if isinstance(database, dict) else database
+
+
+def _rules(words: WordsSettings, api: Mapping[str, Any] | None) -> InboundRules:
+    return InboundRules(
+        campaign=((api or {}).get("inbound") or {}).get("campaign"),
+        opt_out=words.opt_out,
+        opt_in=words.opt_in,
+        scope=words.opt_out_for,
+        opt_out_reply=words.opt_out_reply,
+        opt_in_reply=words.opt_in_reply,
+    )
 
 
 def _api(raw: object, report: Report) -> ApiSettings | None:

@@ -35,7 +35,20 @@ __all__ = ["CampaignTable", "campaign_of"]
 #: Seconds that may be added to any date we will see.
 LONGEST_S = 1_000_000_000
 
+#: Of one campaign: those behind the first are for when it is away.
+MOST_PROVIDERS = 8
+
 Seconds = Annotated[float, number(most=LONGEST_S)]
+
+
+def _providers(value: object) -> tuple[str, ...]:
+    what = "the name of a provider, or an array of up to 8 names, each once, the first first"
+    names = value if isinstance(value, list) else [value]
+    if not 1 <= len(names) <= MOST_PROVIDERS or len({str(name) for name in names}) < len(names):
+        raise expected(what)
+    if not all(isinstance(name, str) for name in names):
+        raise expected(what)
+    return tuple(word(1, 200)(name) for name in names)
 
 
 def _template(value: object) -> str:
@@ -89,7 +102,7 @@ class CampaignTable:
     name: Name
     channel: Annotated[Channel, one_of(Channel)]
     enabled: Flag = True
-    provider: Name
+    provider: Annotated[tuple[str, ...], PlainValidator(_providers)]
     timezone: Zone = "UTC"
     source: Name | None = None
     schedule: tuple[TimeWindow, ...] | None = None
@@ -124,7 +137,8 @@ def campaign_of(table: CampaignTable, folder: Path) -> Campaign:
     return Campaign(
         name=table.name,
         channel=table.channel,
-        provider=table.provider,
+        provider=table.provider[0],
+        fallbacks=table.provider[1:],
         enabled=table.enabled,
         timezone=table.timezone,
         zone=UTC if table.timezone == "UTC" else ZoneInfo(table.timezone),

@@ -44,16 +44,21 @@ def check_names(files: Sequence[CampaignFile]) -> None:
 def check_providers(files: Sequence[CampaignFile], providers: Mapping[str, type[Provider] | None]) -> None:
     """Report campaigns whose provider does not exist or delivers on another channel; None is of unknown kind."""
     for file in files:
-        name, channel = file.text("provider"), file.text("channel")
-        if name is None:
-            continue
-        if name not in providers:
-            file.report.wrong(("provider",), f"a provider of dialerd.toml: {_listed(name, providers)}", name)
-            continue
-        kind = providers[name]
-        if kind is not None and channel in set(Channel) and channel not in kind.channels:
-            takes = " and ".join(sorted(kind.channels))
-            file.report.wrong(("provider",), f"a provider for {channel}, and this one is for {takes} only", name)
+        given = (file.table or {}).get("provider")
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str):
+                _check_provider(file, name, providers)
+
+
+def _check_provider(file: CampaignFile, name: str, providers: Mapping[str, type[Provider] | None]) -> None:
+    channel = file.text("channel")
+    if name not in providers:
+        file.report.wrong(("provider",), f"a provider of dialerd.toml: {_listed(name, providers)}", name)
+        return
+    kind = providers[name]
+    if kind is not None and channel in set(Channel) and channel not in kind.channels:
+        takes = " and ".join(sorted(kind.channels))
+        file.report.wrong(("provider",), f"a provider for {channel}, and this one is for {takes} only", name)
 
 
 def check_callers(api: Mapping[str, Any], files: Sequence[CampaignFile], report: Report) -> None:

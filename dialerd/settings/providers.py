@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from dialerd.model.message import Channel
 from dialerd.model.placeholder import OF_MESSAGE, placeholders
+from dialerd.model.receipt import ReceiptIds
 from dialerd.settings.gateway import (
     Answer,
     Charset,
@@ -90,15 +91,6 @@ class LongSms(StrEnum):
     UDH = "udh"
     SAR = "sar"
     PAYLOAD = "payload"
-
-
-class ReceiptIds(StrEnum):
-    """How an SMSC spells the id of a message: first in its answer, then in the receipt."""
-
-    AUTO = "auto"
-    SAME = "same"
-    HEX_DEC = "hex-dec"
-    DEC_HEX = "dec-hex"
 
 
 class Security(StrEnum):

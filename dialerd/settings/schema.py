@@ -1,4 +1,4 @@
-"""The tables of dialerd.toml: [daemon], [database] and [api]. The providers are in providers.py."""
+"""The tables of dialerd.toml: [daemon], [database], [inbound] and [api]. The providers are in providers.py."""
 
 import re
 from enum import StrEnum
@@ -9,8 +9,21 @@ from typing import Annotated
 from pydantic import Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
+from dialerd.model.inbound import OPT_IN, OPT_OUT, Scope, plain_word
 from dialerd.settings.tables import STRICT
-from dialerd.settings.values import Flag, Folder, ListenAt, Name, Network, Secret, expected, number, one_of
+from dialerd.settings.values import (
+    Flag,
+    Folder,
+    ListenAt,
+    Name,
+    Network,
+    Secret,
+    Text,
+    expected,
+    number,
+    one_of,
+    word,
+)
 
 __all__ = [
     "NODE",
@@ -20,6 +33,7 @@ __all__ = [
     "DatabaseSettings",
     "InboundSettings",
     "LogLevel",
+    "WordsSettings",
     "default_url",
 ]
 
@@ -99,6 +113,27 @@ class InboundSettings:
     allow: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     key: Secret | None = Field(default=None, repr=False)
     campaign: Name | None = None
+
+
+def _word(value: object) -> str:
+    text = word(1, 50)(value)
+    if not plain_word(text):
+        raise expected("a word with letters or digits")
+    return text
+
+
+Word = Annotated[str, PlainValidator(_word)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class WordsSettings:
+    """Which inbound SMS stop messages to their sender, or let them come again, and what is answered."""
+
+    opt_out: tuple[Word, ...] = OPT_OUT
+    opt_in: tuple[Word, ...] = OPT_IN
+    opt_out_for: Annotated[Scope, one_of(Scope)] = Scope.ALL
+    opt_out_reply: Text | None = None
+    opt_in_reply: Text | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -11,7 +11,7 @@ from dialerd.model.message import Channel
 from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
 from dialerd.store.columns import Instant, instant_text
 
-__all__ = ["Entry", "add", "blocked", "entries", "remove"]
+__all__ = ["Entry", "add", "add_if_new", "blocked", "entries", "remove", "take_back"]
 
 #: What an entry brings, for PostgreSQL's arrays.
 TYPES = {"channel": "text", "value": "text", "campaign": "text", "reason": "text", "expires": "timestamptz"}
@@ -111,3 +111,35 @@ def entries(connection: Connection, *, after: int = 0, most: int = 1000) -> Iter
                 created=row.created,
             ),
         )
+
+
+def add_if_new(connection: Connection, entry: Entry, *, now: datetime) -> int:
+    """Add an entry; one that stands there, and has not expired, stays as it is. Return how many were added."""
+    statement = text(
+        "INSERT INTO blacklist (channel, value, campaign, reason, created)"
+        " VALUES (:channel, :value, :campaign, :reason, :now)"
+        " ON CONFLICT (channel, value, coalesce(campaign, ''))"
+        " DO UPDATE SET reason = excluded.reason, created = excluded.created, expires = NULL"
+        " WHERE blacklist.expires <= excluded.created"
+    ).bindparams(bindparam("now", type_=Instant))
+    return connection.execute(
+        statement,
+        {
+            "channel": entry.channel,
+            "value": entry.value,
+            "campaign": entry.campaign,
+            "reason": entry.reason,
+            "now": now,
+        },
+    ).rowcount
+
+
+def take_back(connection: Connection, channel: Channel, value: str, *, campaign: str | None, reason: str) -> int:
+    """Remove the entries of a value whose reason begins so: for one campaign and for all, or for all there are."""
+    statement = text(
+        "DELETE FROM blacklist WHERE channel = :channel AND value = :value AND reason LIKE :reason"
+        " AND (CAST(:campaign AS text) IS NULL OR campaign IS NULL OR campaign = :campaign)"
+    )
+    return connection.execute(
+        statement, {"channel": channel, "value": value, "campaign": campaign, "reason": f"{reason}%"}
+    ).rowcount

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from dialerd.store.blacklist import blocked
 from dialerd.store.columns import Instant, as_instant
 from dialerd.store.lanes import Candidate, Lane, candidates, lanes
 from dialerd.store.pace import book, gates
+from dialerd.store.parts import accepted_parts
 from dialerd.store.pause import paused
 from dialerd.store.settle import Ending, finish_waiting
 
@@ -28,16 +29,32 @@ __all__ = ["BATCH", "Claimed", "Order", "Terms", "claim"]
 #: Most messages of one claim: large enough to pay for the transaction, small enough for SQLite's 50 ms.
 BATCH = 500
 
+#: Nothing expires later than a datetime can tell.
+LAST = datetime.max.replace(tzinfo=UTC)
+
 #: A claim that keeps meeting expired or sleeping messages stops after so many rounds that met any; it is asked again.
 MOST_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one open campaign may do now: `permits` attempts more on this node."""
+    """What one open campaign may do now: `permits` attempts more on this node.
+
+    `only_bound`: another provider is in charge of it, and only what this one may have some of is taken.
+    """
 
     campaign: Campaign
     permits: int
+    only_bound: bool = False
+
+    def takes(self, bound: str, provider: str) -> bool:
+        """Tell whether `provider` may take what is bound to one that may have some of it; "" is to none.
+
+        What is bound to a provider that has left the campaign may be sent by whoever is in charge.
+        """
+        if bound == provider:
+            return True
+        return not self.only_bound and bound not in self.campaign.providers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +90,16 @@ class Claimed:
     more: bool = False
     free_in_s: float | None = None
     ended: dict[Status, int] = field(default_factory=dict)
+    #: Of long SMS, by id: the parts that the provider has taken before.
+    accepted: Mapping[str, Mapping[int, str | None]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def messages(self) -> list[tuple[Message, float]]:
         """What was taken; built when first asked for, so that it costs the transaction nothing."""
-        return [(_message(row, examined, campaign), start_in_s) for row, examined, campaign, start_in_s in self.taken]
+        return [
+            (_message(row, examined, campaign, self.accepted.get(row.id)), start_in_s)
+            for row, examined, campaign, start_in_s in self.taken
+        ]
 
 
 def claim(connection: Connection, order: Order) -> Claimed:
@@ -119,6 +141,9 @@ class _Claim:
         self._leave_out_blacklisted()
         result = Claimed(self._take())
         self._write_touched_and_endings()
+        partly = [row.id for row, *_ in result.taken if row.taken]
+        if partly:
+            result.accepted = accepted_parts(self.connection, partly)
         result.more, result.free_in_s = self._left(waiting)
         for ending in self.endings:
             result.ended[ending.status] = result.ended.get(ending.status, 0) + 1
@@ -131,6 +156,7 @@ class _Claim:
             lane
             for lane in lanes(self.connection)
             if lane.campaign in terms
+            and terms[lane.campaign].takes(lane.bound, self.order.provider)
             and (lane.zone == ZONE_NOT_ASKED or self.order.awake(terms[lane.campaign].campaign, lane.zone))
         ]
 
@@ -234,19 +260,23 @@ class _Claim:
                 row.campaign,
             )
             for row, examined in self.picked
+            if row.answers is None
         ]
         entries = blocked(self.connection, asked, now=self.order.now)
         if entries:
-            self.endings += [
-                Ending(row.seq, Status.BLOCKED, entries[key])
-                for (row, _), key in zip(self.picked, asked, strict=True)
-                if key in entries
-            ]
-            self.picked = [pick for pick, key in zip(self.picked, asked, strict=True) if key not in entries]
+            going = []
+            for row, examined in self.picked:
+                channel = self.order.terms[row.campaign].campaign.channel
+                key = (channel, examined.address if examined else row.address or "", row.campaign)
+                if row.answers is None and key in entries:
+                    self.endings.append(Ending(row.seq, Status.BLOCKED, entries[key]))
+                else:
+                    going.append((row, examined))
+            self.picked = going
 
     def _take(self) -> list[tuple[Candidate, Examined | None, Campaign, float]]:
         starts = plan(
-            [(row.campaign, examined.parts if examined else row.parts or 1) for row, examined in self.picked],
+            [(row.campaign, _cost(row, examined)) for row, examined in self.picked],
             provider=self.provider_gate,
             campaigns=self.campaign_gates,
             now=self.now_s,
@@ -264,7 +294,8 @@ class _Claim:
         book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=moved)
         statement = text(
             "UPDATE sms_spool SET state = 'sending', attempts = attempts + 1, incarnation = :incarnation,"
-            f" node = :node, claimed_at = :now WHERE {any_of(self.connection, 'seq', 'seqs', 'bigint')}"
+            " node = :node, provider = :provider, claimed_at = :now"
+            f" WHERE {any_of(self.connection, 'seq', 'seqs', 'bigint')}"
         )
         self.connection.execute(
             statement.bindparams(bindparam("now", type_=Instant)),
@@ -272,6 +303,7 @@ class _Claim:
                 "seqs": bind_list(self.connection, [row.seq for row, *_ in taken]),
                 "incarnation": self.order.incarnation,
                 "node": self.order.node,
+                "provider": self.order.provider,
                 "now": self.order.now,
             },
         )
@@ -287,7 +319,20 @@ class _Claim:
             finish_waiting(self.connection, self.endings, now=self.order.now)
 
 
-def _message(row: Candidate, examined: Examined | None, campaign: Campaign) -> Message:
+def _cost(row: Candidate, examined: Examined | None) -> int:
+    """Return how many parts are still to be sent."""
+    return max((examined.parts if examined else row.parts or 1) - row.taken, 1)
+
+
+def _expires_at(due_since: datetime | None, expires_s: float) -> datetime | None:
+    if due_since is None or (LAST - due_since).total_seconds() < expires_s:
+        return None
+    return due_since + timedelta(seconds=expires_s)
+
+
+def _message(
+    row: Candidate, examined: Examined | None, campaign: Campaign, accepted: Mapping[int, str | None] | None
+) -> Message:
     queued_at = as_instant(row.queued_at)
     assert queued_at is not None
     return Message(
@@ -307,4 +352,7 @@ def _message(row: Candidate, examined: Examined | None, campaign: Campaign) -> M
         queued_at=queued_at,
         attempt=row.attempts + 1,
         parts=examined.parts if examined else row.parts or 1,
+        reference=row.reference,
+        accepted=accepted or {},
+        expires_at=None if campaign.expires_s is None else _expires_at(as_instant(row.due_since), campaign.expires_s),
     )

@@ -1,5 +1,6 @@
 """Lanes: the queued messages of one campaign and one set of recipients' zones, read from their heads.
 
+What only one provider may send, since it may have some of it, stands in a lane of its own (`bound`).
 What waits elsewhere (deferred, held, closed campaigns) does not stand in the queue's index or is not looked at.
 """
 
@@ -37,54 +38,64 @@ class Candidate(NamedTuple):
     address: str | None
     zone: str
     parts: int | None
+    taken: int
+    reference: int | None
+    answers: str | None
 
 
 COLUMNS = ", ".join(Candidate._fields)
-TYPES: dict[str, Any] = {"id": MessageId, "details": JSON_DETAILS}
+TYPES: dict[str, Any] = {"id": MessageId, "details": JSON_DETAILS, "answers": MessageId}
 
 #: One probe of the index per lane, whatever stands in it: each step looks for the first row behind the lane before.
 HEADS = {
     "postgresql": text(
         "WITH RECURSIVE head AS ("
-        " (SELECT campaign, zone, priority FROM sms_spool WHERE state = 'queued'"
-        "  ORDER BY campaign, zone, priority, seq LIMIT 1)"
+        " (SELECT campaign, zone, bound, priority FROM sms_spool WHERE state = 'queued'"
+        "  ORDER BY campaign, zone, bound, priority, seq LIMIT 1)"
         " UNION ALL"
-        " SELECT s.* FROM head CROSS JOIN LATERAL (SELECT n.campaign, n.zone, n.priority FROM sms_spool n"
-        "  WHERE n.state = 'queued' AND (n.campaign, n.zone) > (head.campaign, head.zone)"
-        "  ORDER BY n.campaign, n.zone, n.priority, n.seq LIMIT 1) AS s)"
-        " SELECT campaign, zone, priority FROM head"
+        " SELECT s.* FROM head CROSS JOIN LATERAL (SELECT n.campaign, n.zone, n.bound, n.priority FROM sms_spool n"
+        "  WHERE n.state = 'queued' AND (n.campaign, n.zone, n.bound) > (head.campaign, head.zone, head.bound)"
+        "  ORDER BY n.campaign, n.zone, n.bound, n.priority, n.seq LIMIT 1) AS s)"
+        " SELECT campaign, zone, priority, bound FROM head"
     ),
     # Of (campaign, zone) > (…, …) SQLite would look up the campaign only, and read the whole lane for the zone.
     # The names stay inside: those in Latin-1 are not what Python reads.
     "sqlite": text(
         "WITH RECURSIVE head(seq) AS ("
-        " SELECT (SELECT seq FROM sms_spool WHERE state = 'queued' ORDER BY campaign, zone, priority, seq LIMIT 1)"
+        " SELECT (SELECT seq FROM sms_spool WHERE state = 'queued'"
+        "  ORDER BY campaign, zone, bound, priority, seq LIMIT 1)"
         " UNION ALL"
         " SELECT coalesce("
+        "  (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND n.campaign = s.campaign AND n.zone = s.zone"
+        "   AND n.bound > s.bound ORDER BY n.bound, n.priority, n.seq LIMIT 1),"
         "  (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND n.campaign = s.campaign AND n.zone > s.zone"
-        "   ORDER BY n.zone, n.priority, n.seq LIMIT 1),"
+        "   ORDER BY n.zone, n.bound, n.priority, n.seq LIMIT 1),"
         "  (SELECT n.seq FROM sms_spool n WHERE n.state = 'queued' AND n.campaign > s.campaign"
-        "   ORDER BY n.campaign, n.zone, n.priority, n.seq LIMIT 1))"
+        "   ORDER BY n.campaign, n.zone, n.bound, n.priority, n.seq LIMIT 1))"
         " FROM head JOIN sms_spool s ON s.seq = head.seq)"
-        " SELECT s.campaign, s.zone, s.priority FROM head JOIN sms_spool s ON s.seq = head.seq"
+        " SELECT s.campaign, s.zone, s.priority, s.bound FROM head JOIN sms_spool s ON s.seq = head.seq"
     ),
 }
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """A place in a lane: `priority` of its first message that was not looked at yet, None when it is empty."""
+    """A place in a lane: `priority` of its first message that was not looked at yet, None when it is empty.
+
+    `bound` is the provider that alone may send what stands in it, "" where any of the campaign's may.
+    """
 
     campaign: str
     zone: str
     priority: int | None
     after: int = -1
+    bound: str = ""
 
 
 def lanes(connection: Connection) -> list[Lane]:
     """Return the lanes in which something is queued, each standing at its head."""
     heads = connection.execute(HEADS[connection.dialect.name])
-    return [Lane(campaign, zone, priority) for campaign, zone, priority in heads]
+    return [Lane(campaign, zone, priority, bound=bound) for campaign, zone, priority, bound in heads]
 
 
 def candidates(
@@ -100,6 +111,7 @@ def candidates(
                 {
                     "campaign": lane.campaign,
                     "zone": lane.zone,
+                    "bound": lane.bound,
                     "priority": lane.priority,
                     "after": lane.after,
                     "most": most,
@@ -112,6 +124,7 @@ def candidates(
         "lanes": list(range(len(asked))),
         "campaigns": [lane.campaign for lane, _ in asked],
         "zones": [lane.zone for lane, _ in asked],
+        "bounds": [lane.bound for lane, _ in asked],
         "priorities": [lane.priority for lane, _ in asked],
         "afters": [lane.after for lane, _ in asked],
         "mosts": [most for _, most in asked],
@@ -127,23 +140,24 @@ def candidates(
 
 @cache
 def _head_of_one(bounded: bool) -> TextualSelect:
-    return text(_head(":campaign", ":zone", ":priority", ":after", ":most", bounded)).columns(**TYPES)
+    return text(_head(":campaign", ":zone", ":bound", ":priority", ":after", ":most", bounded)).columns(**TYPES)
 
 
 @cache
 def _heads_of_all(bounded: bool) -> TextualSelect:
-    head = _head("l.of_campaign", "l.of_zone", "l.from_priority", "l.after_seq", "l.most", bounded)
+    head = _head("l.of_campaign", "l.of_zone", "l.of_bound", "l.from_priority", "l.after_seq", "l.most", bounded)
     return text(
         f"SELECT {COLUMNS}, lane FROM unnest(CAST(:lanes AS int[]), CAST(:campaigns AS text[]),"
-        " CAST(:zones AS text[]), CAST(:priorities AS smallint[]), CAST(:afters AS bigint[]), CAST(:mosts AS int[]))"
-        " AS l(lane, of_campaign, of_zone, from_priority, after_seq, most)"
+        " CAST(:zones AS text[]), CAST(:bounds AS text[]),"
+        " CAST(:priorities AS smallint[]), CAST(:afters AS bigint[]), CAST(:mosts AS int[]))"
+        " AS l(lane, of_campaign, of_zone, of_bound, from_priority, after_seq, most)"
         f" CROSS JOIN LATERAL ({head} FOR UPDATE SKIP LOCKED) AS s"
     ).columns(**TYPES)
 
 
-def _head(campaign: str, zone: str, priority: str, after: str, most: str, bounded: bool) -> str:
+def _head(campaign: str, zone: str, bound: str, priority: str, after: str, most: str, bounded: bool) -> str:
     return (
         f"SELECT {COLUMNS} FROM sms_spool WHERE state = 'queued' AND campaign = {campaign} AND zone = {zone}"
-        f" AND (priority, seq) > ({priority}, {after}){' AND seq <= :up_to_seq' if bounded else ''}"
+        f" AND bound = {bound} AND (priority, seq) > ({priority}, {after}){' AND seq <= :up_to_seq' if bounded else ''}"
         f" ORDER BY priority, seq LIMIT {most}"
     )

@@ -110,7 +110,12 @@ RELEASE = Verb(
     "state = CASE WHEN due_at > :now THEN 'deferred' ELSE 'queued' END, due_since = coalesce(due_since, :now)",
 )
 CANCEL = Verb(WAITING | {State.HELD, State.IN_DOUBT}, status=Status.CANCELLED, error="cancelled by operator")
-RESEND = Verb(DOUBTFUL, "state = 'queued', incarnation = NULL, node = NULL")
+
+#: The operator knows that the provider has none of it, unless it has said which parts it took.
+RESEND = Verb(
+    DOUBTFUL,
+    "state = 'queued', incarnation = NULL, node = NULL, bound = CASE WHEN taken > 0 THEN bound ELSE '' END",
+)
 SETTLE_SENT = Verb(DOUBTFUL, status=Status.SENT, error="settled by operator")
 SETTLE_FAILED = Verb(DOUBTFUL, status=Status.FAILED, error="settled by operator")
 

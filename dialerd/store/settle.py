@@ -11,15 +11,19 @@ from sqlalchemy.engine import Connection
 from dialerd.model.message import Status
 from dialerd.model.retry import Verdict
 from dialerd.store.arrays import any_of, bind_list, given_rows
-from dialerd.store.columns import Instant, instant_text
+from dialerd.store.columns import Instant, MessageId, instant_text
+from dialerd.store.parts import TakenParts, keep_parts
 
-__all__ = ["Ending", "Settlement", "finish_waiting", "give_back", "settle"]
+__all__ = ["Ending", "Settlement", "end_doubts", "finish_waiting", "give_back", "settle"]
 
 #: An attempt may be settled by the incarnation that made it: while it is under way, or as its late outcome.
 OWN_ATTEMPT = "s.incarnation = {incarnation} AND s.attempts = {attempt} AND s.state IN ('sending', 'in_doubt')"
 
 #: What was given back did not count, so the next claim makes an attempt of the same number: at another time.
 SAME_CLAIM = "({claimed_at} IS NULL OR s.claimed_at = {claimed_at})"
+
+#: What turns out to have been taken by the provider: a doubt, or what was to be sent once more because of one.
+TAKEN_AFTER_ALL = "s.state IN ('in_doubt', 'deferred', 'queued') AND s.attempts > 0"
 
 #: What the claim has locked, or an operator names: nobody is sending it.
 NOT_SENDING = "s.state <> 'sending'"
@@ -40,6 +44,9 @@ STAYS = {
     "due_at": "timestamptz",
     "error": "text",
     "spent": "int",
+    "reference": "int",
+    "taken": "int",
+    "bound": "boolean",
 }
 KEPT = (
     "id, campaign, destination, data, priority, base, calldate, agent, source, details, attempts, parts, queued_at,"
@@ -57,10 +64,13 @@ REPLACES = " ON CONFLICT (id) DO UPDATE SET delivery = NULL, delivered_at = NULL
 class Settlement:
     """The verdict on one attempt, made by `incarnation`, of the message that stands at `seq`.
 
-    `claimed_at` tells apart claims of the same attempt; None: whichever.
+    `claimed_at` tells apart claims of the same attempt; None: whichever. `message` is its id, for its receipts, and
+    `parted` says that some of its parts had been taken at an earlier attempt.
     """
 
     seq: int
+    message: str | None = None
+    parted: bool = False
     attempt: int
     incarnation: str
     claimed_at: datetime | None = None
@@ -105,12 +115,60 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, now: da
             _spelled(connection, item.verdict.due_at),
             item.verdict.error,
             item.verdict.spent,
+            item.verdict.reference,
+            _taken(item.verdict),
+            item.verdict.bound,
         )
         for item in settlements
         if item.verdict.status is None
     ]
+    partly = [item for item in settlements if item.verdict.accepted and item.provider is not None]
+    if partly:
+        keep_parts(connection, _taken_parts(connection, partly), now=now)
     moved = sum(_move(connection, rows, OWN_ATTEMPT, now) for rows in _one_a_seq(ended))
     return moved + sum(_keep(connection, rows) for rows in _one_a_seq(stays))
+
+
+def _taken(verdict: Verdict) -> int | None:
+    """Return how many parts need not be sent again, None for as many as before.
+
+    Those under a reference that is not known are of no use to the recipient without the others.
+    """
+    if verdict.accepted is None:
+        return None
+    return 0 if verdict.reference is None else len(verdict.accepted)
+
+
+def _taken_parts(connection: Connection, settlements: Sequence[Settlement]) -> list[TakenParts]:
+    """Return what was taken of those attempts that may still be settled, and let nobody end them otherwise."""
+    lock = " FOR UPDATE OF s" if connection.dialect.name == "postgresql" else ""
+    taken = []
+    for rows in _one_a_seq([(item.seq, item.attempt, item.incarnation, item) for item in settlements]):
+        given = given_rows(connection, [row[:3] for row in rows], attempt="int", incarnation="text")
+        source = f"{given.source} CROSS JOIN " if given.source else ""
+        found = connection.execute(
+            text(
+                f"SELECT s.seq, s.id, s.address, s.destination FROM {source}sms_spool s"
+                f" WHERE {given.matches} AND {OWN_ATTEMPT.format(**given.columns)}{lock}"
+            ).columns(id=MessageId),
+            given.bound,
+        )
+        by_seq = {row[0]: row[3] for row in rows}
+        for seq, id_, address, destination in found.all():
+            verdict, provider = by_seq[seq].verdict, by_seq[seq].provider
+            taken.append(
+                TakenParts(message=id_, provider=provider, address=address or destination, parts=verdict.accepted)
+            )
+    return taken
+
+
+def end_doubts(connection: Connection, ended: Sequence[tuple[int, str, str | None]], *, now: datetime) -> int:
+    """Move messages of which a receipt says that the provider has them to sms_repo as sent; return how many.
+
+    Each is given by its seq, the provider and the provider's id for it.
+    """
+    rows = [(seq, 0, None, provider, Status.SENT, provider_id, None) for seq, provider, provider_id in ended]
+    return sum(_move(connection, some, TAKEN_AFTER_ALL, now) for some in _one_a_seq(rows))
 
 
 def finish_waiting(connection: Connection, endings: Sequence[Ending], *, now: datetime) -> int:
@@ -171,7 +229,9 @@ def _keep(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         "UPDATE sms_spool AS s SET state = {state}, due_at = coalesce({due_at}, s.due_at),"
         " last_error = coalesce({error}, s.last_error), attempts = s.attempts - 1 + {spent},"
         " incarnation = CASE WHEN {state} = 'in_doubt' THEN s.incarnation END,"
-        " node = CASE WHEN {state} = 'in_doubt' THEN s.node END"
+        " node = CASE WHEN {state} = 'in_doubt' THEN s.node END,"
+        " reference = coalesce({reference}, s.reference), taken = coalesce({taken}, s.taken),"
+        " bound = CASE WHEN {bound} THEN coalesce(s.provider, '') ELSE s.bound END"
         + f"{source} WHERE {given.matches} AND {OWN_ATTEMPT} AND {SAME_CLAIM}"
     ).format(**given.columns)
     return connection.execute(text(statement), given.bound).rowcount

@@ -3,6 +3,9 @@
 Everything that other systems need not give has a default in the database. `address`, `zone` and `parts` are what
 dialerd computes at intake; rows that others insert come without (`address` null) and get them when first touched.
 `zone` is ZONE_NOT_ASKED until a campaign with recipient_hours asks, then the zones the recipient may be in.
+
+Receipts and inbound SMS find messages by what providers say of them: an id in some spelling (NAMED) and an address in
+some spelling (TAIL). Both are expressions that an index holds, spelt alike here and in the statements.
 """
 
 from typing import Any
@@ -39,13 +42,18 @@ from dialerd.store.columns import (
 )
 
 __all__ = [
+    "NAMED",
+    "TAIL",
     "blacklist",
+    "inbound_part",
     "metadata",
     "node",
     "pace",
+    "parked_receipt",
     "pause",
     "promotion",
     "sms_inbound",
+    "sms_part",
     "sms_repo",
     "sms_scheduler",
     "sms_spool",
@@ -62,6 +70,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+#: A provider's id without what its spellings differ in: case, and zeros in front.
+NAMED = "ltrim(lower(provider_id), '0')"
+#: The last eight characters of an address: the same in 099123456, 59899123456 and +598 99 123 456's digits.
+TAIL = "substr(address, length(address) - 7)"
 
 STATES = "'queued', 'deferred', 'held', 'sending', 'in_doubt'"
 STATUSES = "'sent', 'failed', 'expired', 'blocked', 'cancelled'"
@@ -125,6 +138,14 @@ sms_spool = Table(
     Column("address", Text),
     Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
     Column("parts", Integer),
+    # Through whom the last attempt went; `bound`: only they may make the next, since they may have (some of) it.
+    Column("provider", Text),
+    Column("bound", Text, nullable=False, server_default=""),
+    # Of a long SMS: how many parts the provider has taken (sms_part names them), under which reference.
+    Column("taken", SmallInteger, nullable=False, server_default="0"),
+    Column("reference", Integer),
+    # The SMS in sms_inbound to which this is the confirmation: the opt-out that it confirms does not block it.
+    Column("answers", MessageId),
     CheckConstraint("priority BETWEEN 1 AND 9999", name="priority"),
     CheckConstraint(f"state IN ({STATES})", name="state"),
     *_instants("calldate", "due_at", "due_since", "queued_at"),
@@ -132,13 +153,15 @@ sms_spool = Table(
     id_check(),
     json_check("details"),
     UniqueConstraint("id"),
-    # The claim: the head of each campaign's queue, by the zones of its recipients.
-    Index("ix_sms_spool_queue", "campaign", "zone", "priority", "seq", **_partial("state = 'queued'")),
+    # The claim: the head of each campaign's queue, by the zones of its recipients, and by who alone may send it.
+    Index("ix_sms_spool_queue", "campaign", "zone", "bound", "priority", "seq", **_partial("state = 'queued'")),
     Index("ix_sms_spool_ripe", "due_at", **_partial("state = 'deferred'")),
     # Expiry, and the oldest due of a campaign.
     Index("ix_sms_spool_waiting", "campaign", "due_since", **_partial("state IN ('queued', 'deferred')")),
     Index("ix_sms_spool_sending", "incarnation", **_partial("state = 'sending'")),
     Index("ix_sms_spool_aside", "campaign", "seq", **_partial("state IN ('held', 'in_doubt')")),
+    # Doubts that a receipt may end.
+    Index("ix_sms_spool_doubt", "provider", text(TAIL), **_partial("state = 'in_doubt'")),
     # A seq is never given twice, so that a late outcome cannot meet another message.
     sqlite_autoincrement=True,
 )
@@ -172,6 +195,53 @@ sms_repo = Table(
     CheckConstraint("delivery IN ('delivered', 'undelivered', 'read')", name="delivery"),
     UniqueConstraint("id"),
     Index("ix_sms_repo_processed", "campaign", "dateprocessed", "status"),
+    Index("ix_sms_repo_named", "provider", text(NAMED), text(TAIL), "seq", **_partial("provider_id IS NOT NULL")),
+    # What was last sent to a telephone number.
+    Index("ix_sms_repo_address", text(TAIL), "seq", **_partial("status = 'sent' AND address NOT LIKE '%@%'")),
+)
+
+# The parts of long SMS that a provider names one by one, each with its receipt. Kept for as long as receipts come.
+sms_part = Table(
+    "sms_part",
+    metadata,
+    Column("message", MessageId, nullable=False),
+    Column("part", SmallInteger, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("provider_id", Text),
+    Column("address", Text, nullable=False),
+    Column("delivery", Text),
+    Column("delivered_at", Instant),
+    Column("taken_at", Instant, nullable=False),
+    PrimaryKeyConstraint("message", "part"),
+    CheckConstraint("delivery IN ('delivered', 'undelivered', 'read')", name="delivery"),
+    Index("ix_sms_part_named", "provider", text(NAMED), text(TAIL), "taken_at", **_partial("provider_id IS NOT NULL")),
+    Index("ix_sms_part_taken_at", "taken_at"),
+)
+
+# Receipts that fit no message yet, or several: looked at again when an id becomes known, and at look_at.
+parked_receipt = Table(
+    "parked_receipt",
+    metadata,
+    Column("seq", RisingInteger, primary_key=True, autoincrement=True),
+    # Of all it says: the same receipt is parked once.
+    Column("fingerprint", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    # How the provider's ids are to be read (ReceiptIds).
+    Column("reading", Text, nullable=False),
+    Column("provider_id", Text),
+    Column("own_id", MessageId),
+    Column("delivery", Text),
+    Column("address", Text),
+    Column("at", Instant),
+    Column("error", Text),
+    Column("received", Instant, nullable=False),
+    Column("looks", SmallInteger, nullable=False, server_default="0"),
+    Column("look_at", Instant, nullable=False),
+    UniqueConstraint("fingerprint"),
+    Index("ix_parked_receipt_named", "provider", text(NAMED), **_partial("provider_id IS NOT NULL")),
+    Index("ix_parked_receipt_own_id", "own_id", **_partial("own_id IS NOT NULL")),
+    Index("ix_parked_receipt_look_at", "look_at"),
+    Index("ix_parked_receipt_received", "received"),
 )
 
 blacklist = Table(
@@ -198,6 +268,31 @@ sms_inbound = Table(
     Column("received", Instant, nullable=False, server_default=now()),
     Column("provider", Text),
     Column("campaign", Text),
+    # The number it was sent to, and the provider's name for it.
+    Column("recipient", Text),
+    Column("provider_id", Text),
+    # Of all it says, and about when: what a provider repeats is stored once.
+    Column("fingerprint", Text),
+    Index("uq_sms_inbound_fingerprint", "fingerprint", unique=True),
+)
+
+# Parts of long inbound SMS, until all are there, and for a day after, so that a repeated part is known.
+inbound_part = Table(
+    "inbound_part",
+    metadata,
+    Column("whole", Text, nullable=False),
+    Column("part", SmallInteger, nullable=False),
+    Column("parts", SmallInteger, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("recipient", Text),
+    Column("message", Text, nullable=False),
+    Column("provider_id", Text),
+    Column("received", Instant, nullable=False),
+    Column("joined", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("whole", "part"),
+    Index("ix_inbound_part_received", "received"),
+    Index("ix_inbound_part_open", "whole", **_partial("NOT joined")),
 )
 
 upload = Table(

@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from dialerd import log
-from dialerd.daemon import run_once
+from dialerd.batch import run_once
 from dialerd.model.message import new_id
 from dialerd.settings import load
 from tests.bench.drain import TEXT, fill, print_figures, runner

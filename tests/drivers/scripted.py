@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Never
 
+from dialerd.drivers.base import Inbox
 from dialerd.model.errors import Unavailable
 from dialerd.model.message import Message
 from dialerd.model.outcome import Outcome, Sent, Unreachable
 
-__all__ = ["Script", "ScriptedDriver", "hang", "in_turn", "when"]
+__all__ = ["Script", "ScriptedDriver", "ScriptedListener", "hang", "in_turn", "when"]
 
 #: What comes of a message: the outcome, or something to wait for that ends in it, or an exception.
 Script = Callable[[Message], Outcome | Awaitable[Outcome]]
@@ -137,3 +138,42 @@ class ScriptedDriver:
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+class ScriptedListener(ScriptedDriver):
+    """A scripted driver whose provider also speaks to us: what it says goes into `inbox` while it listens.
+
+    `heard` is what has happened to its listening, in order: began, ended (by a failure, or cut off), closed.
+    """
+
+    def __init__(self, script: Script = always_sent, *, failures: int = 0) -> None:
+        super().__init__(script)
+        self.heard: list[str] = []
+        self.inbox: Inbox | None = None
+        self._failures = failures
+
+    async def listen(self, inbox: Inbox) -> None:
+        """Listen until cancelled, or fail so many times first."""
+        self.heard.append("began")
+        self.inbox = inbox
+        self._tell()
+        try:
+            if self._failures:
+                self._failures -= 1
+                raise RuntimeError("a bug")
+            await asyncio.Event().wait()
+        finally:
+            self.inbox = None
+            self.heard.append("ended")
+            self._tell()
+
+    async def close(self) -> None:
+        """Take nothing more."""
+        self.heard.append("closed")
+        await super().close()
+
+    async def wait_listening(self, times: int = 1) -> Inbox:
+        """Return where it puts what it is told, once it has begun to listen for so many times."""
+        await self.wait_until(lambda: self.heard.count("began") >= times and self.inbox is not None, "listening")
+        assert self.inbox is not None
+        return self.inbox

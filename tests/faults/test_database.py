@@ -16,7 +16,8 @@ from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Outcome, Sent, Unreachable
 from dialerd.store.claim import claim
-from dialerd.store.settle import give_back, settle
+from dialerd.store.outcomes import settle
+from dialerd.store.settle import give_back
 from tests.crash.harness import Databases, Site
 from tests.crash.processes import until
 from tests.postgres import PostgresServer

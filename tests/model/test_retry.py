@@ -1,5 +1,6 @@
 """What follows from an outcome."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,13 +37,13 @@ def deferred(error: str, seconds: float) -> Verdict:
         (Deferred("busy", retry_after_s=300), {}, deferred("busy", 300)),
         (Deferred("busy", retry_after_s=5), {}, deferred("busy", 60)),
         (Deferred("busy"), {"attempt": 3}, Verdict(status=Status.FAILED, error="gave up after 3 attempts: busy")),
-        (InDoubt("lost"), {}, Verdict(state=State.IN_DOUBT, error="lost")),
-        (InDoubt("lost"), {"attempt": 3}, Verdict(state=State.IN_DOUBT, error="lost")),
-        (InDoubt("lost"), {"on_doubt": OnDoubt.RESEND}, deferred("in doubt: lost", 60)),
+        (InDoubt("lost"), {}, Verdict(state=State.IN_DOUBT, error="lost", bound=True)),
+        (InDoubt("lost"), {"attempt": 3}, Verdict(state=State.IN_DOUBT, error="lost", bound=True)),
+        (InDoubt("lost"), {"on_doubt": OnDoubt.RESEND}, replace(deferred("in doubt: lost", 60), bound=True)),
         (
             InDoubt("lost"),
             {"on_doubt": OnDoubt.RESEND, "attempt": 3},
-            Verdict(status=Status.FAILED, error="gave up after 3 attempts: in doubt: lost"),
+            Verdict(status=Status.FAILED, error="gave up after 3 attempts: in doubt: lost", bound=True),
         ),
         (Throttled("slower"), {"attempt": 3}, Verdict(state=State.QUEUED, error="slower", spent=0)),
         (Unreachable("refused"), {"attempt": 3}, Verdict(state=State.QUEUED, error="refused", spent=0)),

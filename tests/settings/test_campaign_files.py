@@ -283,3 +283,30 @@ def test_wrong_email_keys(problems: Problems, keys: str, key: str) -> None:
     """What [email] says must be able to stand in a mail, and stay in its folder."""
     (line,) = problems(a=EMAIL + keys)
     assert line.startswith(f"campaigns/a.toml: email.{key}: ")
+
+
+def test_several_providers(read: Read, sms: str) -> None:
+    """A campaign may name several providers, in order; one alone may stand in an array too."""
+    several = read(a=sms.replace('"out"', '["smsc", "out", "gateway"]')).campaigns["Ventas->"]
+    assert ("smsc", ("out", "gateway"), ("smsc", "out", "gateway")) == (
+        several.provider, several.fallbacks, several.providers,
+    )  # fmt: skip
+    assert read(a=sms.replace('"out"', '["out"]')).campaigns["Ventas->"] == Campaign(
+        name="Ventas->", channel=Channel.SMS, provider="out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ('["out", "out"]', "expected the name of a provider, or an array of up to 8 names, each once, the first first"),
+        ("[]", "expected the name of a provider, or an array of up to 8 names, each once, the first first"),
+        ('["out", 1]', "expected the name of a provider, or an array of up to 8 names, each once, the first first"),
+        ('["out", "smcs"]', "expected a provider of dialerd.toml: did you mean 'smsc'? (got 'smcs')"),
+        ('["out", "mail"]', "expected a provider for sms, and this one is for email only (got 'mail')"),
+    ],
+)
+def test_wrong_providers(problems: Problems, sms: str, value: str, line: str) -> None:
+    """Each of several providers must exist and fit, and stand there once."""
+    (told,) = problems(a=sms.replace('"out"', value))
+    assert told.startswith(f"campaigns/a.toml: provider: {line}")

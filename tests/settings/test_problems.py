@@ -35,7 +35,7 @@ def test_all_errors_of_all_files_at_once(problems: Problems) -> None:
         c='name = "A"\nchannel = "fax"\nprovider = "nobody"\nregion = "XX"',
     )
     assert lines == [
-        "dialerd.toml: pasword: unknown key: expected one of daemon, database, api, providers (got (hidden))",
+        "dialerd.toml: pasword: unknown key: expected one of daemon, database, inbound, api, providers (got (hidden))",
         "dialerd.toml: daemon.drain_s: expected a number from 0 to 3600 (got -1)",
         "dialerd.toml: daemon.lease_s: expected a number from 2 to 3600 (got 1)",
         "dialerd.toml: api.listen: expected host:port, such as 127.0.0.1:8088 or [::1]:8088, "
@@ -187,7 +187,10 @@ def test_networks(problems: Problems, network: str) -> None:
         ("api = true", "api: expected a table (got true)"),
         ("[api]\ninbound = 1", "api.inbound: expected a table (got 1)"),
         ("[Daemon]", "Daemon: unknown key: did you mean daemon? (got a table)"),
-        ("[campaigns]", "campaigns: unknown key: expected one of daemon, database, api, providers (got a table)"),
+        (
+            "[campaigns]",
+            "campaigns: unknown key: expected one of daemon, database, inbound, api, providers (got a table)",
+        ),
         ("[daemon]\nstat_dir = '/x'", "daemon.stat_dir: unknown key: did you mean state_dir? (got '/x')"),
         ("[daemon]\nstate_dir = ''", "daemon.state_dir: expected a string of 1 to 4096 characters: it has 0 (got '')"),
         ("[daemon]\nnode = 'a b'", "daemon.node: expected 1 to 63 letters, digits, dots, dashes and underscores, "

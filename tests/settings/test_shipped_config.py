@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dialerd.model.errors import ConfigError
-from dialerd.settings import ApiSettings, DaemonSettings, DatabaseSettings, FileProvider, load
+from dialerd.settings import ApiSettings, DaemonSettings, DatabaseSettings, FileProvider, WordsSettings, load
 from dialerd.settings.campaigns import CampaignTable
 from dialerd.settings.providers import PROVIDERS, BaseProvider
 from dialerd.settings.tables import keys, nested
@@ -134,12 +134,13 @@ def test_every_key_is_shown_once() -> None:
     main = lines_of(uncommented(CONFIG / "dialerd.toml"))
     campaign = lines_of(uncommented(CONFIG / "campaigns" / "ventas.toml"))[""]
     email = lines_of(uncommented(CONFIG / "campaigns" / "novedades.toml"))["email"]
-    assert set(main) == {"", "daemon", "database", "api", "api.inbound", "providers.sandbox", "providers.null",
-                         "providers.smsc", "providers.gateway", "providers.mail"}  # fmt: skip
+    assert set(main) == {"", "daemon", "database", "inbound", "api", "api.inbound", "providers.sandbox",
+                         "providers.null", "providers.smsc", "providers.gateway", "providers.mail"}  # fmt: skip
     common = set(keys(BaseProvider))
 
     assert shown(main["daemon"], DaemonSettings) == set(spelt(DaemonSettings))
     assert shown(main["database"], DatabaseSettings) == set(spelt(DatabaseSettings))
+    assert shown(main["inbound"], WordsSettings) == set(spelt(WordsSettings))
     assert set(main["api"]) | {"inbound"} | {f"inbound.{key}" for key in main["api.inbound"]} == set(spelt(ApiSettings))
     for name, driver in {
         "sandbox": "file",

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -11,13 +12,19 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from dialerd.model.calendar import parse_schedule
-from dialerd.model.message import State, Status
+from dialerd.model.inbound import InboundRules
+from dialerd.model.message import State, Status, new_id
+from dialerd.model.receipt import Delivery, Inbound, Receipt, ReceiptIds
 from dialerd.model.retry import Verdict
 from dialerd.store import Store
 from dialerd.store.claim import claim
+from dialerd.store.inbound import Door, forget_inbound_parts, join_late
+from dialerd.store.inbound import store as store_inbound
 from dialerd.store.lanes import Lane, candidates, lanes
 from dialerd.store.migrate import migrate
 from dialerd.store.nodes import orphans, rescue
+from dialerd.store.parts import forget_parts
+from dialerd.store.receipts import Told, expire_parked, look_again, receive, settled
 from dialerd.store.scheduler import promote, promoted_until
 from dialerd.store.settle import Settlement, give_back, settle
 from dialerd.store.spool import expire, newest_seq, next_ripe, ripen
@@ -29,11 +36,14 @@ from tests.store.filled import NOW
 pytestmark = pytest.mark.xdist_group("plans")
 
 LARGE, SMALL = 30_000, 1_000
-MOST = 50
+MOST, FEW = 50, 10
+NOW_TEXT, SOON_TEXT, RECIPIENT = "'2026-06-10 15:00:00'", "'2026-06-11 15:00:00'", "59899123456"
 SOON, LONG_AGO = NOW + timedelta(days=1), NOW - timedelta(days=1)
 
 #: The tables that grow, by the names and aliases that the statements give them.
-GROWING = {"sms_spool", "sms_scheduler", "sms_repo", "blacklist", "s"}
+GROWING = {"sms_spool", "sms_scheduler", "sms_repo", "blacklist", "s"} | {
+    "sms_part", "p", "parked_receipt", "sms_inbound", "inbound_part",
+}  # fmt: skip
 
 Recorded = list[tuple[str, Any]]
 
@@ -50,7 +60,9 @@ def load(store: Store, n: int) -> None:
     fill(store, part, table="sms_scheduler", calldate=SOON)
     fill(store, part, table="sms_scheduler", calldate=LONG_AGO, campaign="Unknown")
     fill(store, part, table="sms_scheduler", calldate=LONG_AGO)
-    fill(store, n, table="sms_repo", priority=9999, status="sent", dateprocessed=NOW, attempts=1)
+    # All of one provider, id and recipient: no receipt could be matched at a worse place.
+    named = {"provider": "p", "provider_id": "0", "address": RECIPIENT}
+    fill(store, n, table="sms_repo", priority=9999, status="sent", dateprocessed=NOW, attempts=1, **named)
     fill(store, 100, priority=5, due_since=NOW, address="1", zone="Europe/Madrid")
     fill(store, 100, state="deferred", due_at=LONG_AGO, due_since=NOW)
     fill(store, 100, state="sending", incarnation="me", attempts=1)
@@ -60,8 +72,18 @@ def load(store: Store, n: int) -> None:
         store,
         "INSERT INTO blacklist (channel, value) SELECT 'sms', seq FROM sms_repo",
         "UPDATE sms_spool SET address = -seq WHERE address = '1'",
+        "INSERT INTO sms_part (message, part, provider, provider_id, address, taken_at)"
+        f" SELECT id, 1, 'p', '00', address, {NOW_TEXT} FROM sms_repo WHERE seq % 4 = 0",
+        "INSERT INTO parked_receipt (fingerprint, provider, reading, provider_id, delivery, received, look_at)"
+        f" SELECT seq, 'p', 'auto', 'zz', 'delivered', {NOW_TEXT}, {SOON_TEXT} FROM sms_repo WHERE seq % 4 = 0",
+        "UPDATE parked_receipt SET look_at = '2026-06-09 15:00:00', received = '2026-06-01 15:00:00', provider_id = seq"
+        f" WHERE seq <= {MOST}",
+        "INSERT INTO sms_inbound (phone, message, received, fingerprint)"
+        f" SELECT '1', 'x', {NOW_TEXT}, seq FROM sms_repo WHERE seq % 4 = 0",
+        "INSERT INTO inbound_part (whole, part, parts, provider, phone, message, received, joined)"
+        f" SELECT seq, 1, 2, 'p', '1', 'x', {NOW_TEXT}, true FROM sms_repo WHERE seq % 4 = 0",
     )
-    for table in ("sms_spool", "sms_scheduler", "sms_repo", "blacklist"):
+    for table in ("sms_spool", "sms_scheduler", "sms_repo", "blacklist", "sms_part", "parked_receipt", "sms_inbound"):
         if store.dialect == "postgresql":
             execute(store, f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
 
@@ -132,6 +154,35 @@ def promote_some(connection: Connection) -> int:
 
 DOUBT = Verdict(state=State.IN_DOUBT)
 
+
+def receive_some(connection: Connection) -> int:
+    """Take receipts with unknown, ambiguous and nobody's ids, with and without their recipient."""
+    some = [
+        Told(
+            receipt=Receipt(
+                provider="p", provider_id=("0" if n % 2 else f"nobody {n}"), delivery=Delivery.DELIVERED,
+                address=f"598991{n:05}" if n % 5 == 0 else RECIPIENT if n % 3 else None, error=str(n),
+            ),
+            reading=ReceiptIds.AUTO,
+        )
+        for n in range(MOST)
+    ]  # fmt: skip
+    return receive(connection, some, now=NOW).matched
+
+
+def take_in_some(connection: Connection) -> int:
+    some = [Inbound(provider="p", phone=RECIPIENT, message=f"STOP {n}", received=NOW) for n in range(MOST)]
+    parts = [replace(one, reference=n, part=2, parts=2) for n, one in enumerate(some)]
+    at = Door(rules=InboundRules(), campaigns={}, canonical=lambda phone, _campaign: phone, reply=lambda *_: None)
+    return store_inbound(connection, [*some, *parts], at, now=NOW).stored
+
+
+def apply_early(connection: Connection) -> int:
+    """Look for the receipts of messages that the provider has just named."""
+    ids = [new_id() for _ in range(MOST)]
+    return settled(connection, answered=[("p", f"q{n}") for n in range(MOST)], messages=ids, now=NOW)
+
+
 #: What is done, and how many rows it takes.
 WALK: dict[str, tuple[Callable[[Connection], Any], Any]] = {
     "lanes": (lambda c: len(lanes(c)), 5),
@@ -147,6 +198,14 @@ WALK: dict[str, tuple[Callable[[Connection], Any], Any]] = {
     "expire nothing": (lambda c: expire(c, "Ventas", due_before=LONG_AGO, reason="x", now=NOW, most=MOST), 0),
     "promote": (promote_some, MOST),
     "promoted_until": (lambda c: promoted_until(c).year, 1970),
+    "receive": (receive_some, 0),
+    "receive early": (apply_early, 0),
+    "look_again": (lambda c: look_again(c, now=NOW, most=FEW), (FEW, 0)),
+    "expire_parked": (lambda c: expire_parked(c, before=LONG_AGO, most=FEW), FEW),
+    "forget_parts": (lambda c: forget_parts(c, before=SOON, now=SOON, most=FEW), FEW),
+    "inbound": (take_in_some, MOST),
+    "join_late": (lambda c: join_late(c, None, now=NOW, most=MOST).stored, 0),  # type: ignore[arg-type]
+    "forget_inbound_parts": (lambda c: forget_inbound_parts(c, now=NOW + timedelta(days=2), most=FEW), FEW),
     "newest_seq": (lambda c: newest_seq(c) > 0, True),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from dialerd import intake
-from dialerd.daemon import run_once
+from dialerd.batch import run_once
 from dialerd.drivers import build
 from dialerd.model.outcome import Failed, Unreachable
 from dialerd.model.text import Coding, decode

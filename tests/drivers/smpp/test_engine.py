@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from dialerd.daemon import Summary, run_once
+from dialerd.batch import Summary, run_once
 from dialerd.model import breaker
 from dialerd.settings import load
 from dialerd.store import Store

@@ -1,0 +1,42 @@
+"""Outcomes recorded: attempts are settled, and the receipts that were faster than the settlement find their message."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from dialerd.model.message import Status
+from dialerd.store import receipts
+from dialerd.store import settle as attempts
+from dialerd.store.deliveries import sum_up
+from dialerd.store.settle import Settlement
+
+__all__ = ["settle"]
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement], *, now: datetime) -> int:
+    """Carry out the verdicts on attempts, and apply the receipts that were parked for them; return how many stood.
+
+    From now on what the provider has named is known by its name. While no receipt is parked that costs one probe.
+    """
+    done = attempts.settle(connection, settlements, now=now)
+    answered: list[tuple[str, str]] = []
+    messages: list[str] = []
+    parted: list[str] = []
+    for item in settlements:
+        verdict = item.verdict
+        if item.provider is None or item.message is None:
+            continue
+        names = [verdict.provider_id] if verdict.provider_id is not None else []
+        if verdict.accepted:
+            names += [name for name in verdict.accepted.values() if name is not None]
+        if verdict.accepted or (verdict.status is not None and item.parted):
+            parted.append(item.message)
+        answered += [(item.provider, name) for name in names]
+        if names or verdict.bound or verdict.status is Status.SENT:
+            messages.append(item.message)
+    if answered or messages:
+        receipts.settled(connection, answered=answered, messages=messages, now=now)
+    if parted:
+        sum_up(connection, sorted(parted), errors={})
+    return done

@@ -1,0 +1,40 @@
+"""What was last sent to a telephone number, however it is spelt."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from dialerd.model.receipt import same_address
+from dialerd.store.columns import Instant
+from dialerd.store.tables import TAIL
+
+__all__ = ["MOST_LAST_SENT", "LastSent", "last_sent"]
+
+#: So many results are looked at, of all numbers that end alike.
+MOST_LAST_SENT = 20
+
+
+class LastSent(NamedTuple):
+    """One SMS in sms_repo that was sent; `address` is canonical."""
+
+    campaign: str
+    destination: str
+    address: str
+    provider: str | None
+    delivery: str | None
+    dateprocessed: datetime
+
+
+def last_sent(connection: Connection, number: str) -> list[LastSent]:
+    """Return the SMS that were last sent to a number (digits, see model.receipt.address_of), the newest first."""
+    # SQLite is told which index: with statistics it may rather read all of sms_repo from its end.
+    table = "sms_repo INDEXED BY ix_sms_repo_address" if connection.dialect.name == "sqlite" else "sms_repo"
+    tail = TAIL.replace("address", "CAST(:number AS text)")
+    statement = text(
+        f"SELECT {', '.join(LastSent._fields)} FROM {table} WHERE status = 'sent' AND address NOT LIKE '%@%'"
+        f" AND {TAIL} = {tail} ORDER BY seq DESC LIMIT {MOST_LAST_SENT}"
+    ).columns(dateprocessed=Instant)
+    rows = connection.execute(statement, {"number": number})
+    return [LastSent._make(row) for row in rows if same_address(row.address, number)]
