@@ -6,9 +6,9 @@ What a mail server's answers mean (RFC 5321, section 4.2; RFC 3463):
     530 (log in first) to MAIL, RCPT or DATA                                                   Unreachable
     421 anywhere, and no connection of the pool free in time                                   Throttled
     4xx, also as an enhanced status 4.x.x of a 5xx                                             Deferred
-    5xx to MAIL, which speaks of the sender or the account and not of this mail (but 552 does) Deferred
+    503, which speaks of what was said before                                                  Deferred
     lost, or nonsense, after MAIL was answered and before the content went                     Deferred
-    5xx to RCPT, to DATA or to the content                                                     Failed
+    5xx to MAIL, RCPT, DATA or the content                                                     Failed
     lost, or nonsense, after the content went                                                  InDoubt
 
 A connection that was in use before may have been closed by the server meanwhile: when it is lost, or says 421, before
@@ -18,7 +18,10 @@ MAIL is answered, nothing of the mail can have gone, and it is tried once more o
 import re
 from collections.abc import Mapping
 
-from dialerd.drivers.smtp_pool import CLOSING, QUIT_S, Busy, Connection, Lost, NoConnection, Pool, Reply
+from dialerd.drivers.smtp_connection import FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
+from dialerd.drivers.smtp_opening import NoConnection
+from dialerd.drivers.smtp_pool import Busy, Pool
+from dialerd.drivers.smtp_replies import CLOSING, Lost, Reply
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.mail import Mail, compose
@@ -28,13 +31,12 @@ from dialerd.settings import SmtpProvider
 
 __all__ = ["Smtp"]
 
-#: The longest attempt: a connection comes free, RSET, MAIL is lost, a fresh one, MAIL, RCPT, DATA, the final dot.
-STEPS = 8
+#: The longest attempt: a connection comes free, RSET, MAIL is lost, a fresh one, MAIL, RCPT, DATA; then the final dot.
+STEPS = 7 + FINAL_DOT
 
 #: How much later than the driver itself the dialer stops waiting.
 LATE_S = QUIT_S + 3.0
 
-SEND_CONTENT = 354
 BAD_SEQUENCE = 503
 
 #: A name for the mail, as Postfix, Exim, Exchange, sendmail and OpenSMTPD give it.
@@ -86,7 +88,7 @@ class Smtp:
             async with self._pool.connection() as connection:
                 await connection.quit()
                 await connection.open()
-                reply = await connection.say("NOOP")
+                reply = await connection.is_there()
         except (Busy, NoConnection, Lost) as trouble:
             raise Unavailable(str(trouble)) from trouble
         if not reply.is_ok:
@@ -98,21 +100,16 @@ class Smtp:
 
 
 async def _hand_over(connection: Connection, mail: Mail) -> Outcome:
-    begun = await _begin(connection, mail)
-    if not isinstance(begun, Reply):
-        return begun
-    if not begun.is_ok:
-        return _refused("MAIL", begun)
     try:
-        reply = await connection.say("RCPT", f"TO:<{mail.recipient}>")
-        if not reply.is_ok:
-            return _refused("RCPT", reply)
-        reply = await connection.say("DATA")
+        begun = await _begin(connection, mail)
+        if not isinstance(begun, tuple):
+            return begun
+        command, reply = begun
         if reply.code != SEND_CONTENT:
-            # A yes would be nonsense too: the server may be waiting for who knows what.
-            connection.in_step = connection.in_step and not reply.is_ok
-            return _refused("DATA", reply)
+            return _refused(command, reply)
         connection.put(mail.content)
+    except Stale as lost:
+        return Unreachable(str(lost))
     except Lost as lost:
         return Deferred(str(lost))
     try:
@@ -124,8 +121,8 @@ async def _hand_over(connection: Connection, mail: Mail) -> Outcome:
     return _refused("content", reply) if 400 <= reply.code <= 599 else InDoubt(f"content: {reply}")
 
 
-async def _begin(connection: Connection, mail: Mail) -> Reply | Outcome:
-    """Return the answer to MAIL, from a fresh connection if the one at hand turned out to be dead."""
+async def _begin(connection: Connection, mail: Mail) -> tuple[str, Reply] | Outcome:
+    """Return the answer to the envelope, from a fresh connection if the one at hand turned out to be dead."""
     while True:
         is_used = connection.is_open
         if not is_used:
@@ -134,13 +131,12 @@ async def _begin(connection: Connection, mail: Mail) -> Reply | Outcome:
         if options is None:
             return Failed("the address has letters beyond ASCII, and the mail server does not take such (SMTPUTF8)")
         try:
-            reply = await connection.begin(mail.sender, options)
-        except Lost as lost:
+            command, reply = await connection.envelope(mail.sender, mail.recipient, options)
+            if not (is_used and command == "MAIL" and reply.code == CLOSING):
+                return command, reply
+        except Stale:
             if not is_used:
-                return Unreachable(str(lost))
-        else:
-            if not is_used or reply.code != CLOSING:
-                return reply
+                raise
         connection.drop()
 
 
@@ -161,10 +157,8 @@ def _refused(command: str, reply: Reply) -> Outcome:
             return Throttled(text)
         case 530 if command != "content":
             return Unreachable(text)
-        case 552 if not TEMPORARY.match(reply.text):
+        case code if 500 <= code <= 599 and code != BAD_SEQUENCE and not TEMPORARY.match(reply.text):
             return Failed(text)
-        case code if 500 <= code <= 599 and code != BAD_SEQUENCE and command != "MAIL":
-            return Deferred(text) if TEMPORARY.match(reply.text) else Failed(text)
     return Deferred(text)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import trustme
 
-from dialerd.drivers import Driver, build, smtp_pool
+from dialerd.drivers import Driver, build, smtp_connection, smtp_pool, smtp_replies
 from dialerd.drivers.smtp import Smtp, _queue_id
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import Unavailable
@@ -32,6 +32,12 @@ Make = Callable[..., Smtp]
 def provider(server: SmtpServer, **keys: Any) -> SmtpProvider:
     fields = {"name": "mail", "host": "127.0.0.1", "port": server.port, "security": Security.NONE, "timeout_s": 20.0}
     return SmtpProvider(**fields | keys)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final dot is waited for no longer than for other answers."""
+    monkeypatch.setattr(smtp_connection, "FINAL_DOT", 1)
 
 
 @pytest.fixture
@@ -133,19 +139,27 @@ VERDICTS: dict[str, dict[str, type[Outcome]]] = {
         verb: {LATER: Unreachable, NO: Unreachable, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable}
         for verb in ("connect", "EHLO", "STARTTLS", "AUTH")
     },
-    "MAIL": {LATER: Deferred, NO: Deferred, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable},
+    "MAIL": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable},
     "RCPT": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Deferred, DROP: Deferred},
     "DATA": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Deferred, DROP: Deferred},
     "dot": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: InDoubt, DROP: InDoubt},
 }
+CASES: list[tuple[str, str, type[Outcome]]]
 CASES = [(verb, answer, verdict) for verb, answers in VERDICTS.items() for answer, verdict in answers.items()]
+
+
+CASES += [(f"{verb} ahead", *rest) for verb, *rest in CASES if verb in {"MAIL", "RCPT", "DATA", "dot"}]
 
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize(("verb", "answer", "verdict"), CASES, ids=[f"{verb}-{said[:4]}" for verb, said, _ in CASES])
 async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str, verdict: type[Outcome]) -> None:
-    """Each way of saying no at each verb comes to its outcome, with the server's words; the next mail is sent."""
-    async with SmtpServer(tls=certificate(authority), password=PASSWORD) as server:
+    """Each way of saying no at each verb comes to its outcome, with the server's words; the next mail is sent.
+
+    Whether the server takes commands ahead or not, the answers mean the same.
+    """
+    verb, _, ahead = verb.partition(" ")
+    async with SmtpServer(tls=certificate(authority), password=PASSWORD, pipelining=bool(ahead)) as server:
         keys = {"security": Security.STARTTLS, "username": "u", "password": PASSWORD}
         driver = make(server, timeout_s=0.7 if answer == HANG else 20.0, **keys)
         server.says = {verb: answer}
@@ -169,7 +183,7 @@ async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str
         ("dot", "554 4.7.1 greylisted", Deferred),
         ("dot", "552 5.3.4 too big", Failed),
         ("MAIL", "552 5.3.4 too big", Failed),
-        ("MAIL", "550 5.7.1 not your sender", Deferred),
+        ("MAIL", "550 5.7.1 not your sender", Failed),
         ("MAIL", "530 5.7.0 authentication required", Unreachable),
         ("RCPT", "530 5.7.0 authentication required", Unreachable),
         ("DATA", "503 5.5.1 bad sequence", Deferred),
@@ -181,7 +195,7 @@ async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str
     ],
 )
 async def test_odd_answers(server: SmtpServer, make: Make, verb: str, answer: str, verdict: type[Outcome]) -> None:
-    """The enhanced status counts, what is not about this mail fails none, and nonsense is never a yes."""
+    """The enhanced status counts, what speaks of the session fails no mail, and nonsense is never a yes."""
     driver = make(server)
     server.says = {verb: [answer]}
 
@@ -231,15 +245,15 @@ async def test_cancelled_while_the_content_goes(
     server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancelled within the content, what was not yet sent stays unsent, the final dot above all."""
-    put = smtp_pool.Connection.put
+    put = smtp_connection.Connection.put
     sent_over: list[Any] = []
 
-    def put_and_tell(self: smtp_pool.Connection, content: bytes) -> None:
+    def put_and_tell(self: smtp_connection.Connection, content: bytes) -> None:
         put(self, content)
-        assert self._client is not None
-        sent_over.append(self._client.transport)
+        assert self._replies is not None
+        sent_over.append(self._replies._transport)
 
-    monkeypatch.setattr(smtp_pool.Connection, "put", put_and_tell)
+    monkeypatch.setattr(smtp_connection.Connection, "put", put_and_tell)
     server.says = {"DATA": "354 go on"}
     attempt = asyncio.ensure_future(make(server).send(an_email(data="some text\n" * 600_000)))
     await server.wait_until(lambda: server.unread > 0)
@@ -252,16 +266,16 @@ async def test_cancelled_while_the_content_goes(
 
 async def test_lost_before_the_content_goes(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that breaks together with the leave to send the content leaves no doubt: nothing was sent."""
-    say = smtp_pool.Connection.say
+    hear = smtp_replies.Replies.next
 
-    async def say_and_lose(self: smtp_pool.Connection, *words: str) -> smtp_pool.Reply:
-        reply = await say(self, *words)
-        if words[0] == "DATA":
+    async def hear_and_lose(self: smtp_replies.Replies, limit_s: float, to: str) -> smtp_replies.Reply:
+        reply = await hear(self, limit_s, to)
+        if to == "DATA":
             server.cut()
             await server.wait_until(lambda: not self.is_open)
         return reply
 
-    monkeypatch.setattr(smtp_pool.Connection, "say", say_and_lose)
+    monkeypatch.setattr(smtp_replies.Replies, "next", hear_and_lose)
 
     assert await make(server).send(an_email()) == Deferred("connection lost before the content")
 
@@ -290,6 +304,16 @@ async def test_late_answer(server: SmtpServer, make: Make) -> None:
     assert server.opened == 2
 
 
+async def test_patience(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the final dot may take ten times as long as another: five minutes with the usual limit."""
+    monkeypatch.undo()
+    driver = make(server, timeout_s=0.5)
+    server.slow_s = 1.0
+
+    assert isinstance(await driver.send(an_email()), Sent)
+    assert smtp_connection.FINAL_DOT * SmtpProvider(name="mail", host="mx").timeout_s == 300
+
+
 async def test_cancelled(server: SmtpServer, make: Make) -> None:
     """Cancelled, CancelledError comes through, the connection is dropped and its place is free again."""
     driver = make(server, connections=1)
@@ -310,7 +334,45 @@ async def test_attempt_limit(server: SmtpServer, make: Make) -> None:
     """The dialer's limit comes after all of the driver's own."""
     driver = make(server, timeout_s=2)
     assert driver.attempt_limit_s is not None
-    assert driver.attempt_limit_s > 16
+    assert driver.attempt_limit_s > 7 * 2 + 10 * 2
+
+
+async def test_commands_ahead(make: Make) -> None:
+    """To a server that takes them, all commands go together; after a refusal no content goes, and the next mail may."""
+    async with SmtpServer(pipelining=True) as server:
+        driver = make(server, connections=1)
+        for verb, verdict in (("MAIL", Deferred), ("RCPT", Deferred), ("DATA", Deferred), ("", Sent)):
+            server.commands.clear()
+            server.says = {verb: ["451 4.3.0 later"]}
+            assert isinstance(await driver.send(an_email()), verdict)
+            assert server.commands["MAIL"] == server.commands["RCPT"] == server.commands["DATA"] == 1
+        assert (len(server.mails), server.opened) == (1, 1)
+
+        # A server that wants a content all the same shall have none, not even an empty one.
+        server.says = {"RCPT": ["550 5.1.1 no such user"], "DATA": ["354 go on"]}
+        assert isinstance(await driver.send(an_email()), Failed)
+        assert isinstance(await driver.send(an_email()), Sent)
+        assert (len(server.mails), server.opened) == (2, 2)
+
+
+async def test_said_unasked(server: SmtpServer, make: Make) -> None:
+    """A connection on which the server has said something between two mails is not used again."""
+    driver = make(server, connections=1)
+    await driver.send(an_email())
+    server.push("421 4.4.2 you are too slow")
+    (connection,) = driver._pool._free
+    await server.wait_until(lambda: not connection.in_step)
+
+    assert isinstance(await driver.send(an_email()), Sent)
+    assert (server.opened, server.commands["MAIL"]) == (2, 2)
+
+
+async def test_endless_answer(server: SmtpServer, make: Make) -> None:
+    """An answer without an end takes no memory without an end: it is none."""
+    server.says = {"RCPT": ["250-" + "x" * 200_000]}
+    outcome = await make(server).send(an_email())
+
+    assert outcome == Deferred("RCPT: no SMTP reply (an endless answer)")
 
 
 # -- what is sent --------------------------------------------------------------------------------------------------
@@ -673,7 +735,7 @@ async def test_close(server: SmtpServer, make: Make) -> None:
 
 async def test_close_is_bounded(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that says no goodbye does not keep us."""
-    monkeypatch.setattr(smtp_pool, "QUIT_S", 0.1)
+    monkeypatch.setattr(smtp_connection, "QUIT_S", 0.1)
     driver = make(server)
     await driver.send(an_email())
     server.says = {"QUIT": HANG}

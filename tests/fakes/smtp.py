@@ -43,7 +43,13 @@ class SmtpServer:
     """
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, password: str = "secret", **options: Any
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        implicit: bool = False,
+        password: str = "secret",
+        pipelining: bool = False,
+        **options: Any,
     ) -> None:
         self.says: dict[str, str | list[str]] = {}
         self.mails: list[Received] = []
@@ -55,6 +61,7 @@ class SmtpServer:
         self.slow_s = 0.0
         self._tls = tls
         self._implicit = implicit
+        self._pipelining = pipelining
         self._password = password.encode()
         self._options = options
         self._server: asyncio.Server | None = None
@@ -115,6 +122,12 @@ class SmtpServer:
         async with asyncio.timeout(20):
             while not holds():
                 await asyncio.sleep(0.002)
+
+    async def handle_EHLO(  # noqa: N802
+        self, _server: SMTP, session: Session, _envelope: Envelope, name: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = name
+        return [responses[0], "250-PIPELINING", *responses[1:]] if self._pipelining else responses
 
     async def handle_DATA(self, server: "_Spoken", _session: Session, envelope: Envelope) -> str:  # noqa: N802
         answer = self._next("dot")
