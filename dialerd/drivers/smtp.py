@@ -75,8 +75,11 @@ class Smtp:
             if not ON_THE_WIRE.fullmatch(address):
                 return Failed(f"not an address that a mail server would take: {address!r}")
         try:
-            async with self._pool.connection() as connection:
+            connection = await self._pool.take()
+            try:
                 return await _hand_over(connection, mail)
+            finally:
+                self._pool.give_back(connection)
         except Busy as busy:
             return Throttled(str(busy))
         except NoConnection as trouble:
@@ -85,10 +88,13 @@ class Smtp:
     async def probe(self) -> None:
         """Return when a fresh connection can be had, login and all, and the server answers on it."""
         try:
-            async with self._pool.connection() as connection:
+            connection = await self._pool.take()
+            try:
                 await connection.quit()
                 await connection.open()
                 reply = await connection.is_there()
+            finally:
+                self._pool.give_back(connection)
         except (Busy, NoConnection, Lost) as trouble:
             raise Unavailable(str(trouble)) from trouble
         if not reply.is_ok:

@@ -196,7 +196,9 @@ def _on_the_wire(content: bytes) -> bytes:
 
     Lines end in CR LF: a lone CR or LF before a dot could end the mail early for some servers.
     """
-    content = BARE_LINE_END.sub(b"\r\n", content)
+    # Counting is ten times as fast as looking, and mostly says that there is nothing to find.
+    if not content.count(b"\r") == content.count(b"\n") == content.count(b"\r\n"):
+        content = BARE_LINE_END.sub(b"\r\n", content)
     if content.startswith(b"."):
         content = b"." + content
     end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"

@@ -3,8 +3,6 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from dialerd.drivers.smtp_connection import Connection
 from dialerd.drivers.smtp_opening import NoConnection
@@ -32,39 +30,37 @@ class Pool:
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._closed = False
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection, open or not; it is kept if it is in step when it comes back.
+    async def take(self) -> Connection:
+        """Return a connection, open or not, for as long as it takes to hand one mail over.
 
         Raises:
             Busy: none came free within `timeout_s`.
             NoConnection: the pool is closed.
         """
-        try:
-            async with asyncio.timeout(self._provider.timeout_s):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            raise Busy(f"all {self._provider.connections} connections were busy for too long") from error
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(self._provider.timeout_s):
+                    await self._slots.acquire()
+            except TimeoutError as error:
+                raise Busy(f"all {self._provider.connections} connections were busy for too long") from error
+        else:
+            await self._slots.acquire()
+        if self._closed:
+            self._slots.release()
+            raise NoConnection("the driver is closed")
         connection = self._free.pop()
+        if timer := self._idle.pop(connection, None):
+            timer.cancel()
         try:
-            if self._closed:
-                raise NoConnection("the driver is closed")
-            if timer := self._idle.pop(connection, None):
-                timer.cancel()
             if connection.mails >= self._provider.mails_per_connection:
                 await connection.quit()
-            yield connection
-        finally:
-            self._take_back(connection)
+        except BaseException:
+            self.give_back(connection)
+            raise
+        return connection
 
-    async def close(self) -> None:
-        """Say goodbye on all connections that are not in use; the others follow when they come back."""
-        self._closed = True
-        for timer in self._idle.values():
-            timer.cancel()
-        await asyncio.gather(*(connection.quit() for connection in self._free if connection.is_open))
-
-    def _take_back(self, connection: Connection) -> None:
+    def give_back(self, connection: Connection) -> None:
+        """Take a connection back; it stays open if it is in step."""
         if self._closed and connection.in_step:
             connection.leave()
         if connection.in_step:
@@ -74,6 +70,13 @@ class Pool:
             connection.drop()
             self._free.appendleft(connection)
         self._slots.release()
+
+    async def close(self) -> None:
+        """Say goodbye on all connections that are not in use; the others follow when they come back."""
+        self._closed = True
+        for timer in self._idle.values():
+            timer.cancel()
+        await asyncio.gather(*(connection.quit() for connection in self._free if connection.is_open))
 
     def _rest(self, connection: Connection) -> None:
         del self._idle[connection]
