@@ -1,5 +1,6 @@
 """Postfix's smtp-sink, which takes every mail, and a Postfix of one's own, each on a loopback port, gone afterwards."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -132,7 +133,8 @@ class Postfix:
 
     def start(self) -> None:
         """Start it; after a stop, on the same queue and the same port."""
-        subprocess.run([program("postfix"), "-c", self.home, "check"], check=True, capture_output=True)
+        if not (self.home / "queue" / "active").exists():
+            subprocess.run([program("postfix"), "-c", self.home, "check"], check=True, capture_output=True)
         with (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._master, "-c", self.home, "-d"],
@@ -142,8 +144,14 @@ class Postfix:
 
     def stop(self) -> None:
         """End it and all that it has started, as `postfix stop` does."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(START_S)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(START_S)
+        # It has ended its children, who go in their own time; they are of the group that it leads.
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                os.killpg(self._process.pid, 0)
+                time.sleep(0.01)
 
     def greylist(self, on: bool) -> None:
         """Answer recipients that begin with "grey" with 450, or no longer; who is connected may see it late."""
