@@ -4,7 +4,8 @@ What a mail server's answers mean (RFC 5321, section 4.2; RFC 3463):
 
     no connection, TLS or login; a greeting or login refused; lost before MAIL was answered    Unreachable
     530 (log in first) to MAIL, RCPT or DATA                                                   Unreachable
-    421 anywhere, and no connection of the pool free in time                                   Throttled
+    421 before RCPT, and no connection of the pool free in time                                Throttled
+    421 to RCPT, to DATA or to the content, which may speak of the recipient's domain          as Domains says
     4xx, also as an enhanced status 4.x.x of a 5xx                                             Deferred
     503, which speaks of what was said before                                                  Deferred
     lost, or nonsense, after MAIL was answered and before the content went                     Deferred
@@ -15,14 +16,17 @@ A connection that was in use before may have been closed by the server meanwhile
 MAIL is answered, nothing of the mail can have gone, and it is tried once more on a fresh one.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 
 from dialerd.drivers.smtp_connection import FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
+from dialerd.drivers.smtp_gate import PATIENCE_S, Gate
 from dialerd.drivers.smtp_opening import NoConnection
 from dialerd.drivers.smtp_pool import Busy, Pool
 from dialerd.drivers.smtp_replies import CLOSING, Lost, Reply
 from dialerd.model.campaign import Campaign
+from dialerd.model.domains import Turn
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.mail import Mail, compose
 from dialerd.model.message import Message
@@ -60,6 +64,8 @@ class Smtp:
     def __init__(self, provider: SmtpProvider, campaigns: Mapping[str, Campaign]) -> None:
         self._campaigns = campaigns
         self._pool = Pool(provider)
+        most = min(provider.connections_per_domain or provider.connections, provider.connections)
+        self._gate = Gate(most, waiting=provider.connections)
         self.attempt_limit_s: float | None = STEPS * provider.timeout_s + LATE_S
 
     async def send(self, message: Message) -> Outcome:
@@ -75,15 +81,36 @@ class Smtp:
             if not ON_THE_WIRE.fullmatch(address):
                 return Failed(f"not an address that a mail server would take: {address!r}")
         try:
-            connection = await self._pool.take()
-            try:
-                return await _hand_over(connection, mail)
-            finally:
-                self._pool.give_back(connection)
+            return await self._in_turn(mail, message.priority)
         except Busy as busy:
             return Throttled(str(busy))
         except NoConnection as trouble:
             return Throttled(str(trouble)) if trouble.code == CLOSING else Unreachable(str(trouble))
+
+    async def _in_turn(self, mail: Mail, priority: int) -> Outcome:
+        """Hand a mail over, or not now when its recipient's domain has enough of them."""
+        domain = mail.recipient.rpartition("@")[2].lower()
+        until = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            connection = await self._pool.take()
+            try:
+                turn = self._gate.enter(domain)
+                if turn is not None:
+                    return await self._with(connection, mail, turn)
+            finally:
+                self._pool.give_back(connection)
+            if not await self._gate.room(domain, until):
+                return self._gate.postpone(domain, priority)
+
+    async def _with(self, connection: Connection, mail: Mail, turn: Turn) -> Outcome:
+        heard: Outcome | None = None
+        try:
+            command, outcome = await _hand_over(connection, mail)
+            # Before RCPT nobody has spoken of the domain.
+            heard = None if command == "MAIL" else outcome
+        finally:
+            heard = self._gate.leave(turn, heard)
+        return heard or outcome
 
     async def probe(self) -> None:
         """Return when a fresh connection can be had, login and all, and the server answers on it."""
@@ -105,26 +132,29 @@ class Smtp:
         await self._pool.close()
 
 
-async def _hand_over(connection: Connection, mail: Mail) -> Outcome:
+async def _hand_over(connection: Connection, mail: Mail) -> tuple[str, Outcome]:
+    """Return what came of it, and at which command."""
+    command = "MAIL"
     try:
         begun = await _begin(connection, mail)
         if not isinstance(begun, tuple):
-            return begun
+            return command, begun
         command, reply = begun
         if reply.code != SEND_CONTENT:
-            return _refused(command, reply)
+            return command, _refused(command, reply)
         connection.put(mail.content)
     except Stale as lost:
-        return Unreachable(str(lost))
+        return "MAIL", Unreachable(str(lost))
     except Lost as lost:
-        return Deferred(str(lost))
+        return "RCPT", Deferred(str(lost))
     try:
         reply = await connection.taken()
     except Lost as lost:
-        return InDoubt(str(lost))
+        return "content", InDoubt(str(lost))
     if reply.is_ok:
-        return Sent(_queue_id(reply.text))
-    return _refused("content", reply) if 400 <= reply.code <= 599 else InDoubt(f"content: {reply}")
+        return "content", Sent(_queue_id(reply.text))
+    is_no = 400 <= reply.code <= 599
+    return "content", _refused("content", reply) if is_no else InDoubt(f"content: {reply}")
 
 
 async def _begin(connection: Connection, mail: Mail) -> tuple[str, Reply] | Outcome:

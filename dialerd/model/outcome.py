@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Sent", "Throttled", "Unreachable"]
+__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Postponed", "Sent", "Throttled", "Unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,21 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """Nothing of it was sent: its turn, among others to the same place, is in `wait_s` seconds; costs no attempt.
+
+    It says nothing of the provider, which goes on with the rest.
+    """
+
+    error: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unreachable:
     """Nothing of the message reached the provider (refused connection, DNS, no bind); costs no attempt."""
 
     error: str
 
 
-Outcome = Sent | Failed | Deferred | InDoubt | Throttled | Unreachable
+Outcome = Sent | Failed | Deferred | InDoubt | Throttled | Postponed | Unreachable

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from dialerd.model.campaign import OnDoubt, RetryPolicy
 from dialerd.model.message import State, Status
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 
 __all__ = ["Verdict", "backoff_s", "verdict"]
 
@@ -55,6 +55,9 @@ def verdict(
             return _again(f"in doubt: {error}", attempt, policy, now, backoff_s(policy, attempt, jitter))
         case InDoubt(error):
             return Verdict(state=State.IN_DOUBT, error=_short(error))
+        case Postponed(error, wait_s):
+            due_at = now + timedelta(seconds=wait_s)
+            return Verdict(state=State.DEFERRED, error=_short(error), due_at=due_at, spent=0)
         case Throttled(error) | Unreachable(error):
             return Verdict(state=State.QUEUED, error=_short(error), spent=0)
 

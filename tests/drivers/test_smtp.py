@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,13 +11,13 @@ from typing import Any, ClassVar
 import pytest
 import trustme
 
-from dialerd.drivers import Driver, build, smtp_connection, smtp_pool, smtp_replies
+from dialerd.drivers import Driver, build, smtp, smtp_connection, smtp_pool, smtp_replies
 from dialerd.drivers.smtp import Smtp, _queue_id
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import Unavailable
 from dialerd.model.mail import compose
 from dialerd.model.message import Channel, Message
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 from dialerd.settings import Security, SmtpProvider
 from tests.drivers.conformance import DriverConformance, Kind, Peer, an_email
 from tests.fakes.smtp import DROP, HANG, SmtpServer
@@ -140,9 +141,9 @@ VERDICTS: dict[str, dict[str, type[Outcome]]] = {
         for verb in ("connect", "EHLO", "STARTTLS", "AUTH")
     },
     "MAIL": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable},
-    "RCPT": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Deferred, DROP: Deferred},
-    "DATA": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Deferred, DROP: Deferred},
-    "dot": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: InDoubt, DROP: InDoubt},
+    "RCPT": {LATER: Deferred, NO: Failed, GO_AWAY: Postponed, HANG: Deferred, DROP: Deferred},
+    "DATA": {LATER: Deferred, NO: Failed, GO_AWAY: Postponed, HANG: Deferred, DROP: Deferred},
+    "dot": {LATER: Deferred, NO: Failed, GO_AWAY: Postponed, HANG: InDoubt, DROP: InDoubt},
 }
 CASES: list[tuple[str, str, type[Outcome]]]
 CASES = [(verb, answer, verdict) for verb, answers in VERDICTS.items() for answer, verdict in answers.items()]
@@ -171,7 +172,7 @@ async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str
         assert len(server.mails) == (verdict is InDoubt)
 
         server.says, server.mails = {}, []
-        message = an_email()
+        message = an_email(address="ana@example.net", destination="ana@example.net")
         assert isinstance(await driver.send(message), Sent)
         assert [mail.id for mail in server.mails] == [message.id]
 
@@ -600,6 +601,78 @@ async def test_probe(server: SmtpServer, make: Make, verb: str) -> None:
 
     with pytest.raises(Unavailable, match="454"):
         await driver.probe()
+
+
+# -- domains -------------------------------------------------------------------------------------------------------
+
+
+def to(domain: str, **changes: Any) -> Message:
+    return an_email(address=f"a@{domain}", destination=f"a@{domain}", **changes)
+
+
+async def test_a_domain_that_refuses(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a domain refuses, fewer mails go to it at once, the rest not now; others go as before."""
+    monkeypatch.setattr(smtp, "PATIENCE_S", 0.0)
+    driver = make(server, connections=8)
+
+    async def at_once(domain: str, count: int = 8) -> Counter[type[Outcome]]:
+        return Counter(map(type, await asyncio.gather(*(driver.send(to(domain)) for _ in range(count)))))
+
+    server.says = {"RCPT": "450 4.7.1 later"}
+    for limit in (8, 4, 2, 1, 1):
+        assert await at_once("bad.example") == Counter({Deferred: limit, Postponed: 8 - limit})
+    server.says = {}
+    assert await at_once("good.example") == {Sent: 8}
+    for limit in (1, 2, 2, 3, 4):
+        assert await at_once("bad.example") == {Sent: limit, Postponed: 8 - limit}
+
+
+async def test_a_domain_that_shuts(server: SmtpServer, make: Make) -> None:
+    """A domain's 421 lets that domain rest and costs no attempt; three domains' in a row are the provider's."""
+    driver = make(server)
+    server.says = {"RCPT": "421 4.7.0 too many from you"}
+    assert await driver.send(to("one.example")) == Postponed("RCPT: 421 4.7.0 too many from you", 1.0)
+    opened = server.opened
+    again = await driver.send(to("one.example"))
+    assert isinstance(again, Postponed)
+    assert again.error == "one.example: RCPT: 421 4.7.0 too many from you"
+    assert server.opened == opened
+
+    assert isinstance(await driver.send(to("two.example")), Postponed)
+    assert isinstance(await driver.send(to("three.example")), Throttled)
+
+
+async def test_connections_per_domain(server: SmtpServer, make: Make) -> None:
+    """Never are there more mails at once to a domain than the configuration says, and the others have the rest.
+
+    Some wait for a moment; the others are told when to come back, so that they hold no permit.
+    """
+    driver = make(server, connections=5, connections_per_domain=2)
+    server.slow_s = 0.05
+    domains = ["one.example"] * 10 + ["two.example"] * 3
+    outcomes = await asyncio.gather(*(driver.send(to(domain)) for domain in domains))
+
+    assert server.most_to == {"one.example": 2, "two.example": 2}
+    assert Counter(map(type, outcomes)) == {Sent: 2 + 5 + 2, Postponed: 13 - 2 - 5 - 2}
+    assert not driver._gate._waiting
+
+
+async def test_cancelled_at_the_gate(server: SmtpServer, make: Make) -> None:
+    """Who is cancelled while it waits for room leaves the gate as if it had never come."""
+    driver = make(server, connections=5, connections_per_domain=1)
+    server.says = {"dot": HANG}
+    first, second = (asyncio.ensure_future(driver.send(to("one.example"))) for _ in range(2))
+    await server.reached()
+    await server.wait_until(lambda: bool(driver._gate._waiting))
+    second.cancel()
+    await asyncio.wait([second])
+    assert second.cancelled()
+    assert not driver._gate._waiting
+    first.cancel()
+    await asyncio.wait([first])
+    server.says = {}
+
+    assert isinstance(await driver.send(to("one.example")), Sent)
 
 
 # -- the pool ------------------------------------------------------------------------------------------------------

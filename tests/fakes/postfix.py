@@ -149,7 +149,8 @@ class Postfix:
             self._process.wait(START_S)
         # It has ended its children, who go in their own time; they are of the group that it leads.
         with contextlib.suppress(ProcessLookupError):
-            while True:
+            give_up_at = time.monotonic() + START_S
+            while time.monotonic() < give_up_at:
                 os.killpg(self._process.pid, 0)
                 time.sleep(0.01)
 
