@@ -114,7 +114,7 @@ class _Opening:
             except SMTPAuthenticationError as error:
                 if log_in is not offered[-1] and error.code in OTHER_MECHANISM and client.is_connected:
                     continue
-                reply = Reply.of(error.code, _without(username, password, error.message))
+                reply = Reply(error.code, _without(username, password, error.message))
                 raise self.trouble(str(reply), error.code) from None
 
 
@@ -128,7 +128,7 @@ def _own_name() -> str:
 def _reason(error: BaseException) -> str:
     match error:
         case SMTPResponseException(code=code, message=message):
-            return str(Reply.of(code, message))
+            return str(Reply(code, message))
         case ssl.SSLCertVerificationError():
             return f"certificate refused: {error.verify_message}"
         case ssl.SSLError():

@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import cast
 
 __all__ = ["CLOSING", "Lost", "Replies", "Reply"]
 
@@ -30,21 +30,21 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered; `code` is -1 for what is no answer."""
+    """What a server answered, line by line; `code` is -1 for what is no answer."""
 
     code: int
-    text: str
-
-    @classmethod
-    def of(cls, code: int, message: str) -> Self:
-        """Return an answer on one line, in characters that can be stored."""
-        text = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return cls(code, UNPRINTABLE.sub(" ", text).strip()[:LONGEST])
+    lines: str
 
     @property
     def is_ok(self) -> bool:
         """Tell whether it is a yes."""
         return 200 <= self.code <= 299
+
+    @property
+    def text(self) -> str:
+        """What it says on one line, in characters that can be stored."""
+        text = self.lines.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return UNPRINTABLE.sub(" ", text).strip()[:LONGEST]
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}".strip() if self.code >= 0 else f"no SMTP reply ({self.text})"
@@ -152,7 +152,7 @@ class Replies(asyncio.Protocol):
             self._lines.append(text)
             return
         whole, self._lines = "\n".join([*self._lines, text]), []
-        self._add(Reply.of(int(found[1]) if found else -1, whole))
+        self._add(Reply(int(found[1]) if found else -1, whole))
 
     def _add(self, reply: Reply) -> None:
         if not self._owed:
