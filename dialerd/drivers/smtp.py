@@ -18,8 +18,10 @@ MAIL is answered, nothing of the mail can have gone, and it is tried once more o
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smtp_connection import FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
 from dialerd.drivers.smtp_gate import PATIENCE_S, Gate
 from dialerd.drivers.smtp_opening import NoConnection
@@ -92,14 +94,17 @@ class Smtp:
         domain = mail.recipient.rpartition("@")[2].lower()
         until = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
-            connection = await self._pool.take()
+            with _nothing_sent():
+                connection = await self._pool.take()
             try:
                 turn = self._gate.enter(domain)
                 if turn is not None:
                     return await self._with(connection, mail, turn)
             finally:
                 self._pool.give_back(connection)
-            if not await self._gate.room(domain, until):
+            with _nothing_sent():
+                has_room = await self._gate.room(domain, until)
+            if not has_room:
                 return self._gate.postpone(domain, priority)
 
     async def _with(self, connection: Connection, mail: Mail, turn: Turn) -> Outcome:
@@ -132,11 +137,21 @@ class Smtp:
         await self._pool.close()
 
 
+@contextmanager
+def _nothing_sent() -> Iterator[None]:
+    """Say of what is cancelled in here that no server can have taken the mail: its content has not gone."""
+    try:
+        yield
+    except asyncio.CancelledError as cancelled:
+        raise NothingSent from cancelled
+
+
 async def _hand_over(connection: Connection, mail: Mail) -> tuple[str, Outcome]:
     """Return what came of it, and at which command."""
     command = "MAIL"
     try:
-        begun = await _begin(connection, mail)
+        with _nothing_sent():
+            begun = await _begin(connection, mail)
         if not isinstance(begun, tuple):
             return command, begun
         command, reply = begun

@@ -36,7 +36,7 @@ async def opened(provider: SmtpProvider, tls: ssl.SSLContext | None) -> SMTP:
     Raises:
         NoConnection: something of that was refused, or took too long.
     """
-    opening = _Opening(provider, tls, await asyncio.to_thread(_own_name))
+    opening = _Opening(provider, tls)
     try:
         # Limits are ours and not the library's: its wait_for can swallow a cancellation in Python 3.11.
         async with asyncio.timeout(provider.timeout_s):
@@ -56,14 +56,13 @@ async def opened(provider: SmtpProvider, tls: ssl.SSLContext | None) -> SMTP:
 class _Opening:
     """A connection on its way."""
 
-    def __init__(self, provider: SmtpProvider, tls: ssl.SSLContext | None, own_name: str) -> None:
+    def __init__(self, provider: SmtpProvider, tls: ssl.SSLContext | None) -> None:
         self._provider = provider
         self._is_encrypted = tls is not None
         self._step = "connecting"
         self.client = SMTP(
             hostname=provider.host,
             port=provider.port,
-            local_hostname=own_name,
             timeout=None,
             use_tls=provider.security is Security.TLS,
             start_tls=False,
@@ -72,7 +71,7 @@ class _Opening:
 
     async def run(self) -> None:
         provider, client = self._provider, self.client
-        await client.connect()
+        await client.connect(local_hostname=await asyncio.to_thread(_own_name))
         await self._greet()
         if provider.security is Security.STARTTLS:
             self._step = "STARTTLS"

@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from dialerd.drivers import Driver, build, smtp, smtp_connection, smtp_pool, smtp_replies
+from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smtp import Smtp, _queue_id
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import Unavailable
@@ -316,15 +317,19 @@ async def test_patience(server: SmtpServer, make: Make, monkeypatch: pytest.Monk
 
 
 async def test_cancelled(server: SmtpServer, make: Make) -> None:
-    """Cancelled, CancelledError comes through, the connection is dropped and its place is free again."""
+    """Cancelled, CancelledError comes through, the connection is dropped and its place is free again.
+
+    Before the content has gone, it says that nothing can have been accepted.
+    """
     driver = make(server, connections=1)
     for verb in ("connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"):
         server.says = {verb: HANG}
         attempt = asyncio.ensure_future(driver.send(an_email()))
         await server.reached()
         attempt.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await attempt
+        assert cancelled.type is (asyncio.CancelledError if verb == "dot" else NothingSent)
         await server.wait_until(lambda: server.connections == 0)
 
     server.says = {}
