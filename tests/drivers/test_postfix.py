@@ -128,7 +128,8 @@ async def test_refused(driver: Driver, message: Message, expected: Failed | Defe
 async def test_refused_and_accepted_together(relay: Relay) -> None:
     """Good and bad mails in any order over few connections: each gets its own answer, however far ahead we speak."""
     driver = relay.driver(connections=3)
-    messages = [to(f"{['juan', 'nobody', 'grey'][n % 3]}{'' if n % 3 == 1 else n}@example.org") for n in range(60)]
+    addresses = ("juan{}@example.org", "nobody@example.org", "grey{0}@other{0}.example")
+    messages = [to(addresses[n % 3].format(n)) for n in range(60)]
     outcomes = await asyncio.gather(*(driver.send(message) for message in messages))
     await driver.close()
 
