@@ -28,8 +28,9 @@ LONGEST_WAIT_S = 600.0
 DOMAINS_IN_A_ROW = 3
 #: When so many domains have had trouble, what was learned of those that are quiet is forgotten.
 MOST_REMEMBERED = 10_000
-#: How much the latest mail counts in the time that a mail to a domain takes.
+#: How much the latest mail counts in the time that a mail to a domain takes, and what it is until one has been seen.
 LATEST = 0.1
+USUAL_S = 0.1
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class Domains:
         known = self._of(domain, now)
         known.booked = {other: at for other, at in known.booked.items() if at > now}
         before = max((at for other, at in known.booked.items() if other <= priority), default=now)
-        at = max(before + known.takes_s / known.limit, known.rests_until, now + LEAST_WAIT_S)
+        at = max(before + (known.takes_s or USUAL_S) / known.limit, known.rests_until, now + LEAST_WAIT_S)
         known.booked[priority] = at = min(at, now + LONGEST_WAIT_S)
         return Postponed(f"{domain}: {known.error}", at - now)
 
@@ -95,20 +96,21 @@ class Domains:
         """
         known = self._known[turn.domain]
         known.under_way -= 1
+        if outcome is not None:
+            took_s = now - turn.began
+            known.takes_s += (took_s - known.takes_s) * (LATEST if known.takes_s else 1)
         match outcome:
             case Sent():
-                self._consented(turn, known, now)
+                self._consented(known)
             case Deferred(error) | InDoubt(error):
                 self._cut(turn, known, error)
             case Throttled(error):
                 outcome = self._shut(turn, known, error, now)
-        if known.limit >= self._most and _is_quiet(known, now):
+        if known.limit >= self._most and not known.rests and _is_quiet(known, now):
             del self._known[turn.domain]
         return outcome
 
-    def _consented(self, turn: Turn, known: _Domain, now: float) -> None:
-        took_s = now - turn.began
-        known.takes_s += (took_s - known.takes_s) * (LATEST if known.takes_s else 1)
+    def _consented(self, known: _Domain) -> None:
         # One more after as many consents as the limit allows at once.
         known.limit = min(known.limit + 1 / known.limit, self._most)
         known.rests = 0

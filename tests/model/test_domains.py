@@ -134,6 +134,19 @@ def test_turns_in_order() -> None:
     assert 2.5 == full(domains, now=1)
 
 
+def test_refused_mails_keep_a_pace_too() -> None:
+    """What a domain that refuses everything leaves over comes back spread out, not all of it each second."""
+    domains = Domains(1)
+    entered(domains)
+    waits = [full(domains) for _ in range(1000)]
+    assert 90 < waits[-1] < 110
+
+    domains = Domains(2)
+    domains.leave(entered(domains), Deferred("450"), 0.25)
+    entered(domains, now=1)
+    assert [1.0, 1.25, 1.5] == [full(domains, now=1) for _ in range(3)]
+
+
 def test_memory_is_bounded() -> None:
     """Trouble with any number of domains is remembered of so many at most, and of those that are busy always."""
     domains = Domains(4)
