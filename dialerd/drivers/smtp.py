@@ -18,8 +18,7 @@ MAIL is answered, nothing of the mail can have gone, and it is tried once more o
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smtp_connection import FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
@@ -94,7 +93,7 @@ class Smtp:
         domain = mail.recipient.rpartition("@")[2].lower()
         until = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
-            with _nothing_sent():
+            with NOTHING_SENT:
                 connection = await self._pool.take()
             try:
                 turn = self._gate.enter(domain)
@@ -102,7 +101,7 @@ class Smtp:
                     return await self._with(connection, mail, turn)
             finally:
                 self._pool.give_back(connection)
-            with _nothing_sent():
+            with NOTHING_SENT:
                 has_room = await self._gate.room(domain, until)
             if not has_room:
                 return self._gate.postpone(domain, priority)
@@ -137,20 +136,25 @@ class Smtp:
         await self._pool.close()
 
 
-@contextmanager
-def _nothing_sent() -> Iterator[None]:
-    """Say of what is cancelled in here that no server can have taken the mail: its content has not gone."""
-    try:
-        yield
-    except asyncio.CancelledError as cancelled:
-        raise NothingSent from cancelled
+class _NothingSent:
+    """Says of what is cancelled within it that no server can have taken the mail: its content has not gone."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            raise NothingSent from error
+
+
+NOTHING_SENT = _NothingSent()
 
 
 async def _hand_over(connection: Connection, mail: Mail) -> tuple[str, Outcome]:
     """Return what came of it, and at which command."""
     command = "MAIL"
     try:
-        with _nothing_sent():
+        with NOTHING_SENT:
             begun = await _begin(connection, mail)
         if not isinstance(begun, tuple):
             return command, begun

@@ -26,8 +26,10 @@ class Pool:
         tls = None if provider.security is Security.NONE else ssl.create_default_context()
         #: The last one used at the right: the others go idle.
         self._free = deque(Connection(provider, tls) for _ in range(provider.connections))
-        self._slots = asyncio.Semaphore(provider.connections)
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        #: Who waits for a connection, and until when; all wait equally long, so the first gives up first.
+        self._waiting: deque[tuple[asyncio.Future[Connection], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def take(self) -> Connection:
@@ -37,21 +39,14 @@ class Pool:
             Busy: none came free within `timeout_s`.
             NoConnection: the pool is closed.
         """
-        if self._slots.locked():
-            try:
-                async with asyncio.timeout(self._provider.timeout_s):
-                    await self._slots.acquire()
-            except TimeoutError as error:
-                raise Busy(f"all {self._provider.connections} connections were busy for too long") from error
-        else:
-            await self._slots.acquire()
         if self._closed:
-            self._slots.release()
             raise NoConnection("the driver is closed")
-        connection = self._free.pop()
+        connection = self._free.pop() if self._free else await self._wait()
         if timer := self._idle.pop(connection, None):
             timer.cancel()
         try:
+            if self._closed:
+                raise NoConnection("the driver is closed")  # noqa: TRY301  # it has to be given back
             if connection.mails >= self._provider.mails_per_connection:
                 await connection.quit()
         except BaseException:
@@ -60,22 +55,55 @@ class Pool:
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        """Take a connection back; it stays open if it is in step."""
-        if self._closed and connection.in_step:
+        """Take a connection back; it stays open if it is in step, and goes to who waited longest."""
+        if not connection.in_step:
+            connection.drop()
+        elif self._closed:
             connection.leave()
-        if connection.in_step:
+        while self._waiting:
+            waiting, _ = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(connection)
+                return
+        if connection.is_open:
             self._idle[connection] = asyncio.get_running_loop().call_later(IDLE_S, self._rest, connection)
             self._free.append(connection)
         else:
-            connection.drop()
             self._free.appendleft(connection)
-        self._slots.release()
+
+    async def _wait(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Connection] = loop.create_future()
+        self._waiting.append((waiting, loop.time() + self._provider.timeout_s))
+        if self._timer is None:
+            self._timer = loop.call_at(self._waiting[0][1], self._give_up)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                # It had just been called.
+                self.give_back(waiting.result())
+            raise
+
+    def _give_up(self) -> None:
+        """Tell those who have waited too long; one timer for all, for most never wait so long."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._waiting and (self._waiting[0][1] <= now or self._waiting[0][0].done()):
+            waiting, _ = self._waiting.popleft()
+            if not waiting.done():
+                text = f"all {self._provider.connections} connections were busy for too long"
+                waiting.set_exception(Busy(text))
+        self._timer = loop.call_at(self._waiting[0][1], self._give_up) if self._waiting else None
 
     async def close(self) -> None:
         """Say goodbye on all connections that are not in use; the others follow when they come back."""
         self._closed = True
-        for timer in self._idle.values():
+        for timer in [*self._idle.values(), *([self._timer] if self._timer else [])]:
             timer.cancel()
+        for waiting, _ in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(NoConnection("the driver is closed"))
         await asyncio.gather(*(connection.quit() for connection in self._free if connection.is_open))
 
     def _rest(self, connection: Connection) -> None:

@@ -798,6 +798,21 @@ async def test_busy(server: SmtpServer, make: Make) -> None:
     assert isinstance(await driver.send(an_email()), Sent)
 
 
+async def test_cancelled_when_called(server: SmtpServer, make: Make) -> None:
+    """A connection that goes to somebody who is cancelled at the same moment is not lost."""
+    pool = make(server, connections=1)._pool
+    connection = await pool.take()
+    waiting = [asyncio.ensure_future(pool.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    pool.give_back(connection)
+    waiting[1].cancel()
+
+    assert await waiting[2] is connection
+    assert waiting[0].cancelled()
+    assert waiting[1].cancelled()
+
+
 async def test_close(server: SmtpServer, make: Make) -> None:
     """Closed, all connections have said goodbye; a mail under way still gets its answer."""
     driver = make(server, connections=2)
