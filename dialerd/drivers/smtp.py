@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 
 from dialerd.drivers.base import NothingSent
-from dialerd.drivers.smtp_connection import FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
+from dialerd.drivers.smtp_connection import BAD_SEQUENCE, FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
 from dialerd.drivers.smtp_gate import PATIENCE_S, Gate
 from dialerd.drivers.smtp_opening import NoConnection
 from dialerd.drivers.smtp_pool import Busy, Pool
@@ -36,13 +36,12 @@ from dialerd.settings import SmtpProvider
 
 __all__ = ["Smtp"]
 
-#: The longest attempt: a connection comes free, RSET, MAIL is lost, a fresh one, MAIL, RCPT, DATA; then the final dot.
-STEPS = 7 + FINAL_DOT
+#: The longest attempt: a connection comes free, and once more after a wait for room at the domain; RSET, MAIL is lost,
+#: a fresh connection, MAIL, RCPT, DATA; then the final dot.
+STEPS = 8 + FINAL_DOT
 
 #: How much later than the driver itself the dialer stops waiting.
-LATE_S = QUIT_S + 3.0
-
-BAD_SEQUENCE = 503
+LATE_S = QUIT_S + PATIENCE_S + 3.0
 
 #: A name for the mail, as Postfix, Exim, Exchange, sendmail and OpenSMTPD give it.
 QUEUE_IDS = (

@@ -7,7 +7,7 @@ from dialerd.drivers.smtp_opening import opened
 from dialerd.drivers.smtp_replies import CLOSING, Lost, Replies, Reply
 from dialerd.settings import SmtpProvider
 
-__all__ = ["FINAL_DOT", "QUIT_S", "SEND_CONTENT", "Connection", "Stale"]
+__all__ = ["BAD_SEQUENCE", "FINAL_DOT", "QUIT_S", "SEND_CONTENT", "Connection", "Stale"]
 
 #: The answer to the final dot may take so many times `timeout_s`. RFC 5321, section 4.5.3.2.6, gives it longest of all,
 #: ten minutes: the server delivers before it answers, and who gives up before may send a mail twice (RFC 1047).
