@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from dialerd import log
-from dialerd.drivers.base import Driver
+from dialerd.drivers.base import Driver, NothingSent
 from dialerd.failpoint import hit
 from dialerd.model.message import Message
 from dialerd.model.outcome import InDoubt, Outcome
@@ -26,7 +26,8 @@ class Attempts:
 
     `distances(message)` is asked at a message's start: what it keeps free of other starts behind it.
     `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
-    tried: after stop(), or when `may_start(message)` is false at its time. `idle()` is called when nothing is under
+    tried: after stop(), which may also cut it off before anything of it was sent, or when `may_start(message)` is
+    false at its time. `idle()` is called when nothing is under
     way.
     """
 
@@ -160,6 +161,10 @@ class Attempts:
         self._under_way[task] = began
         try:
             outcome = await self._outcome(message)
+        except NothingSent:
+            task.uncancel()
+            self._unstarted(message)
+            return
         except asyncio.CancelledError:
             # Cut off by stop(): the provider may have it.
             task.uncancel()

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 import psycopg
 from psycopg import sql
 
-__all__ = ["PostgresServer"]
+__all__ = ["PostgresServer", "free_port"]
 
 START_S = 60
 
@@ -59,7 +59,7 @@ class PostgresServer:
         try:
             home = self._make_home()
             for attempt in range(5):
-                self.port = _free_port()
+                self.port = free_port()
                 try:
                     self._serve(home)
                     return
@@ -215,7 +215,7 @@ def _open_to_all(path: Path) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in path.parents)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a free port below those that outgoing connections get, so that it is still free after a stop."""
     while True:
         port = random.SystemRandom().randrange(15_000, 32_000)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dialerd.drivers.base import NothingSent
 from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
@@ -272,6 +273,29 @@ async def test_drain_gives_back_what_was_not_started(rig_of: Callable[..., Rig])
 
         assert {"in_doubt": 1, "queued": 9} == await rig.states()
         assert [(0,)] == await rig.rows("SELECT DISTINCT attempts FROM sms_spool WHERE state = 'queued'")
+
+
+async def test_drain_knows_what_was_not_sent(rig_of: Callable[..., Rig]) -> None:
+    """Cut off by the drain, a message of which certainly nothing went goes back uncounted; the others are doubts."""
+
+    async def hang(message: Message) -> Outcome:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if message.data == "waits for a connection":
+                raise NothingSent from None
+            raise
+        raise AssertionError
+
+    async with rig_of(hang, max_in_flight=10) as rig:
+        await rig.submit(*[message(data="waits for a connection") for _ in range(4)], message(), message())
+        await rig.driver.wait_started(6)
+        await rig.dialer.drain(0)
+        await rig.spool.all_settled()
+
+        assert {"in_doubt": 2, "queued": 4} == await rig.states()
+        assert [(0,)] == await rig.rows("SELECT DISTINCT attempts FROM sms_spool WHERE state = 'queued'")
+        assert 0 == rig.dialer.in_flight
 
 
 async def test_without_a_lease_nothing_starts(rig_of: Callable[..., Rig]) -> None:

@@ -1,12 +1,17 @@
 """What a driver is: the one verb that hands a message to a provider, and says what came of it."""
 
+import asyncio
 from typing import Protocol, runtime_checkable
 
 from dialerd.model.message import Message
 from dialerd.model.outcome import Outcome
 from dialerd.model.receipt import Inbound, Receipt
 
-__all__ = ["Driver", "Inbox", "Listener"]
+__all__ = ["Driver", "Inbox", "Listener", "NothingSent"]
+
+
+class NothingSent(asyncio.CancelledError):
+    """A `send` was cancelled when certainly nothing of the message had been accepted."""
 
 
 class Driver(Protocol):
@@ -20,7 +25,7 @@ class Driver(Protocol):
         """Hand one message over, once, and return what the provider said; never raise for a message.
 
         All but InDoubt is said only for certain: whatever might have gone, and might not, is InDoubt. Cancelled, it
-        lets CancelledError through, and what was under way counts as in doubt.
+        lets CancelledError through, and what was under way counts as in doubt; unless it raises NothingSent instead.
         """
 
     async def probe(self) -> None:

@@ -4,22 +4,30 @@ What a mail server's answers mean (RFC 5321, section 4.2; RFC 3463):
 
     no connection, TLS or login; a greeting or login refused; lost before MAIL was answered    Unreachable
     530 (log in first) to MAIL, RCPT or DATA                                                   Unreachable
-    421 anywhere, and no connection of the pool free in time                                   Throttled
+    421 before RCPT, and no connection of the pool free in time                                Throttled
+    421 to RCPT, to DATA or to the content, which may speak of the recipient's domain          as Domains says
     4xx, also as an enhanced status 4.x.x of a 5xx                                             Deferred
-    5xx to MAIL, which speaks of the sender or the account and not of this mail (but 552 does) Deferred
+    503, which speaks of what was said before                                                  Deferred
     lost, or nonsense, after MAIL was answered and before the content went                     Deferred
-    5xx to RCPT, to DATA or to the content                                                     Failed
+    5xx to MAIL, RCPT, DATA or the content                                                     Failed
     lost, or nonsense, after the content went                                                  InDoubt
 
 A connection that was in use before may have been closed by the server meanwhile: when it is lost, or says 421, before
 MAIL is answered, nothing of the mail can have gone, and it is tried once more on a fresh one.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 
-from dialerd.drivers.smtp_pool import CLOSING, QUIT_S, Busy, Connection, Lost, NoConnection, Pool, Reply
+from dialerd.drivers.base import NothingSent
+from dialerd.drivers.smtp_connection import BAD_SEQUENCE, FINAL_DOT, QUIT_S, SEND_CONTENT, Connection, Stale
+from dialerd.drivers.smtp_gate import PATIENCE_S, Gate
+from dialerd.drivers.smtp_opening import NoConnection
+from dialerd.drivers.smtp_pool import Busy, Pool
+from dialerd.drivers.smtp_replies import CLOSING, Lost, Reply
 from dialerd.model.campaign import Campaign
+from dialerd.model.domains import Turn
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.mail import Mail, compose
 from dialerd.model.message import Message
@@ -28,14 +36,12 @@ from dialerd.settings import SmtpProvider
 
 __all__ = ["Smtp"]
 
-#: The longest attempt: a connection comes free, RSET, MAIL is lost, a fresh one, MAIL, RCPT, DATA, the final dot.
-STEPS = 8
+#: The longest attempt: a connection comes free, and once more after a wait for room at the domain; RSET, MAIL is lost,
+#: a fresh connection, MAIL, RCPT, DATA; then the final dot.
+STEPS = 8 + FINAL_DOT
 
 #: How much later than the driver itself the dialer stops waiting.
-LATE_S = QUIT_S + 3.0
-
-SEND_CONTENT = 354
-BAD_SEQUENCE = 503
+LATE_S = QUIT_S + PATIENCE_S + 3.0
 
 #: A name for the mail, as Postfix, Exim, Exchange, sendmail and OpenSMTPD give it.
 QUEUE_IDS = (
@@ -58,6 +64,8 @@ class Smtp:
     def __init__(self, provider: SmtpProvider, campaigns: Mapping[str, Campaign]) -> None:
         self._campaigns = campaigns
         self._pool = Pool(provider)
+        most = min(provider.connections_per_domain or provider.connections, provider.connections)
+        self._gate = Gate(most, waiting=provider.connections)
         self.attempt_limit_s: float | None = STEPS * provider.timeout_s + LATE_S
 
     async def send(self, message: Message) -> Outcome:
@@ -73,20 +81,50 @@ class Smtp:
             if not ON_THE_WIRE.fullmatch(address):
                 return Failed(f"not an address that a mail server would take: {address!r}")
         try:
-            async with self._pool.connection() as connection:
-                return await _hand_over(connection, mail)
+            return await self._in_turn(mail, message.priority)
         except Busy as busy:
             return Throttled(str(busy))
         except NoConnection as trouble:
             return Throttled(str(trouble)) if trouble.code == CLOSING else Unreachable(str(trouble))
 
+    async def _in_turn(self, mail: Mail, priority: int) -> Outcome:
+        """Hand a mail over, or not now when its recipient's domain has enough of them."""
+        domain = mail.recipient.rpartition("@")[2].lower()
+        until = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            with NOTHING_SENT:
+                connection = await self._pool.take()
+            try:
+                turn = self._gate.enter(domain)
+                if turn is not None:
+                    return await self._with(connection, mail, turn)
+            finally:
+                self._pool.give_back(connection)
+            with NOTHING_SENT:
+                has_room = await self._gate.room(domain, until)
+            if not has_room:
+                return self._gate.postpone(domain, priority)
+
+    async def _with(self, connection: Connection, mail: Mail, turn: Turn) -> Outcome:
+        heard: Outcome | None = None
+        try:
+            command, outcome = await _hand_over(connection, mail)
+            # Before RCPT nobody has spoken of the domain.
+            heard = None if command == "MAIL" else outcome
+        finally:
+            heard = self._gate.leave(turn, heard)
+        return heard or outcome
+
     async def probe(self) -> None:
         """Return when a fresh connection can be had, login and all, and the server answers on it."""
         try:
-            async with self._pool.connection() as connection:
+            connection = await self._pool.take()
+            try:
                 await connection.quit()
                 await connection.open()
-                reply = await connection.say("NOOP")
+                reply = await connection.is_there()
+            finally:
+                self._pool.give_back(connection)
         except (Busy, NoConnection, Lost) as trouble:
             raise Unavailable(str(trouble)) from trouble
         if not reply.is_ok:
@@ -97,35 +135,48 @@ class Smtp:
         await self._pool.close()
 
 
-async def _hand_over(connection: Connection, mail: Mail) -> Outcome:
-    begun = await _begin(connection, mail)
-    if not isinstance(begun, Reply):
-        return begun
-    if not begun.is_ok:
-        return _refused("MAIL", begun)
+class _NothingSent:
+    """Says of what is cancelled within it that no server can have taken the mail: its content has not gone."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            raise NothingSent from error
+
+
+NOTHING_SENT = _NothingSent()
+
+
+async def _hand_over(connection: Connection, mail: Mail) -> tuple[str, Outcome]:
+    """Return what came of it, and at which command."""
+    command = "MAIL"
     try:
-        reply = await connection.say("RCPT", f"TO:<{mail.recipient}>")
-        if not reply.is_ok:
-            return _refused("RCPT", reply)
-        reply = await connection.say("DATA")
+        with NOTHING_SENT:
+            begun = await _begin(connection, mail)
+        if not isinstance(begun, tuple):
+            return command, begun
+        command, reply = begun
         if reply.code != SEND_CONTENT:
-            # A yes would be nonsense too: the server may be waiting for who knows what.
-            connection.in_step = connection.in_step and not reply.is_ok
-            return _refused("DATA", reply)
+            return command, _refused(command, reply)
         connection.put(mail.content)
+    except Stale as lost:
+        return "MAIL", Unreachable(str(lost))
     except Lost as lost:
-        return Deferred(str(lost))
+        return "RCPT", Deferred(str(lost))
     try:
         reply = await connection.taken()
     except Lost as lost:
-        return InDoubt(str(lost))
+        return "content", InDoubt(str(lost))
     if reply.is_ok:
-        return Sent(_queue_id(reply.text))
-    return _refused("content", reply) if 400 <= reply.code <= 599 else InDoubt(f"content: {reply}")
+        return "content", Sent(_queue_id(reply.text))
+    is_no = 400 <= reply.code <= 599
+    return "content", _refused("content", reply) if is_no else InDoubt(f"content: {reply}")
 
 
-async def _begin(connection: Connection, mail: Mail) -> Reply | Outcome:
-    """Return the answer to MAIL, from a fresh connection if the one at hand turned out to be dead."""
+async def _begin(connection: Connection, mail: Mail) -> tuple[str, Reply] | Outcome:
+    """Return the answer to the envelope, from a fresh connection if the one at hand turned out to be dead."""
     while True:
         is_used = connection.is_open
         if not is_used:
@@ -134,13 +185,12 @@ async def _begin(connection: Connection, mail: Mail) -> Reply | Outcome:
         if options is None:
             return Failed("the address has letters beyond ASCII, and the mail server does not take such (SMTPUTF8)")
         try:
-            reply = await connection.begin(mail.sender, options)
-        except Lost as lost:
+            command, reply = await connection.envelope(mail.sender, mail.recipient, options)
+            if not (is_used and command == "MAIL" and reply.code == CLOSING):
+                return command, reply
+        except Stale:
             if not is_used:
-                return Unreachable(str(lost))
-        else:
-            if not is_used or reply.code != CLOSING:
-                return reply
+                raise
         connection.drop()
 
 
@@ -161,10 +211,8 @@ def _refused(command: str, reply: Reply) -> Outcome:
             return Throttled(text)
         case 530 if command != "content":
             return Unreachable(text)
-        case 552 if not TEMPORARY.match(reply.text):
+        case code if 500 <= code <= 599 and code != BAD_SEQUENCE and not TEMPORARY.match(reply.text):
             return Failed(text)
-        case code if 500 <= code <= 599 and code != BAD_SEQUENCE and command != "MAIL":
-            return Deferred(text) if TEMPORARY.match(reply.text) else Failed(text)
     return Deferred(text)
 
 

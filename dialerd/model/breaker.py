@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dialerd.model.outcome import InDoubt, Outcome, Partly, Throttled, Unreachable
+from dialerd.model.outcome import InDoubt, Outcome, Partly, Postponed, Throttled, Unreachable
 
 __all__ = ["Breaker"]
 
@@ -59,6 +59,8 @@ class Breaker:
                 return self._trouble(error, self._doubts >= DOUBTS_IN_A_ROW, now, jitter)
             case Throttled(error, wish_s):
                 return self._throttled(error, wish_s, now, jitter)
+            case Postponed():
+                return False
         self._answered(now)
         return False
 

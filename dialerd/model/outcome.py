@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Partly", "Sent", "Throttled", "Unreachable"]
+__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Partly", "Postponed", "Sent", "Throttled", "Unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,17 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """Nothing of it was sent: its turn, among others to the same place, is in `wait_s` seconds; costs no attempt.
+
+    It says nothing of the provider, which goes on with the rest.
+    """
+
+    error: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unreachable:
     """Nothing of the message reached the provider (refused connection, DNS, no bind); costs no attempt."""
 
@@ -69,4 +80,4 @@ class Partly:
     rest: Failed | Deferred | InDoubt | Throttled | Unreachable
 
 
-Outcome = Sent | Partly | Failed | Deferred | InDoubt | Throttled | Unreachable
+Outcome = Sent | Partly | Failed | Deferred | InDoubt | Throttled | Postponed | Unreachable

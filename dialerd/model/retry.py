@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from dialerd.model.campaign import OnDoubt, RetryPolicy
 from dialerd.model.message import State, Status
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Postponed, Sent, Throttled, Unreachable
 
 __all__ = ["Verdict", "backoff_s", "verdict"]
 
@@ -75,6 +75,9 @@ def verdict(
             )
         case InDoubt(error):
             return Verdict(state=State.IN_DOUBT, error=_short(error), bound=True)
+        case Postponed(error, wait_s):
+            due_at = now + timedelta(seconds=wait_s)
+            return Verdict(state=State.DEFERRED, error=_short(error), due_at=due_at, spent=0)
         case Throttled(error) | Unreachable(error):
             return Verdict(state=State.QUEUED, error=_short(error), spent=0)
 

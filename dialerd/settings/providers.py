@@ -251,7 +251,7 @@ def template_clashes(given: Mapping[str, Any], parameters: Mapping[str, Any]) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SmtpProvider(BaseProvider):
-    """A mail server that takes our e-mails."""
+    """A mail server that takes our e-mails; `connections_per_domain` of None means all `connections`."""
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.EMAIL})
 
@@ -262,6 +262,7 @@ class SmtpProvider(BaseProvider):
     username: Name | None = None
     password: Secret | None = Field(default=None, repr=False)
     connections: Annotated[int, whole(1, 1000)] = 10
+    connections_per_domain: Annotated[int, whole(1, 1000)] | None = None
     mails_per_connection: Annotated[int, whole(1, 1_000_000)] = 100
     timeout_s: Seconds = 30.0
 

@@ -224,13 +224,13 @@ def replaced(parameters: Any, new: dict[str, Any]) -> Any:
     return [new.get(value, value) if isinstance(value, str) else value for value in parameters]
 
 
-def print_figures(seconds: float, messages: int) -> None:
-    """Print this process's figures as one JSON line."""
+def print_figures(seconds: float, messages: int, *, cpu_before_s: float = 0) -> None:
+    """Print this process's figures as one JSON line, without the CPU time that it had used before."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     figures = {
         "messages": messages,
         "seconds": seconds,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "cpu_s": usage.ru_utime + usage.ru_stime - cpu_before_s,
         "peak_mib": usage.ru_maxrss / 1024,
     }
     print(json.dumps(figures), flush=True)
@@ -243,10 +243,15 @@ def measured(kind: str, url: str, arguments: argparse.Namespace) -> dict[str, fl
     """Run one measurement in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.drain", "--child", kind, "--url", url]
     command += ["--campaigns", str(arguments.campaigns), "--log-level", arguments.log_level]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return figures_of(command, arguments.messages)
+
+
+def figures_of(command: list[str], messages: int) -> dict[str, float]:
+    """Return what print_figures says at the end of a process, which has to have sent so many messages."""
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, float] = json.loads(output.splitlines()[-1])
-    if figures["messages"] != arguments.messages:
-        raise SystemExit(f"{kind}: {figures['messages']} of {arguments.messages} messages")
+    if figures["messages"] != messages:
+        raise SystemExit(f"{' '.join(command)}: {figures['messages']} of {messages} messages")
     return figures
 
 

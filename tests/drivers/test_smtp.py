@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,13 +11,14 @@ from typing import Any, ClassVar
 import pytest
 import trustme
 
-from dialerd.drivers import Driver, build, smtp_pool
+from dialerd.drivers import Driver, build, smtp, smtp_connection, smtp_pool, smtp_replies
+from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smtp import Smtp, _queue_id
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import Unavailable
 from dialerd.model.mail import compose
 from dialerd.model.message import Channel, Message
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 from dialerd.settings import Security, SmtpProvider
 from tests.drivers.conformance import DriverConformance, Kind, Peer, an_email
 from tests.fakes.smtp import DROP, HANG, SmtpServer
@@ -32,6 +34,12 @@ Make = Callable[..., Smtp]
 def provider(server: SmtpServer, **keys: Any) -> SmtpProvider:
     fields = {"name": "mail", "host": "127.0.0.1", "port": server.port, "security": Security.NONE, "timeout_s": 20.0}
     return SmtpProvider(**fields | keys)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final dot is waited for no longer than for other answers."""
+    monkeypatch.setattr(smtp_connection, "FINAL_DOT", 1)
 
 
 @pytest.fixture
@@ -133,19 +141,27 @@ VERDICTS: dict[str, dict[str, type[Outcome]]] = {
         verb: {LATER: Unreachable, NO: Unreachable, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable}
         for verb in ("connect", "EHLO", "STARTTLS", "AUTH")
     },
-    "MAIL": {LATER: Deferred, NO: Deferred, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable},
-    "RCPT": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Deferred, DROP: Deferred},
-    "DATA": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Deferred, DROP: Deferred},
-    "dot": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: InDoubt, DROP: InDoubt},
+    "MAIL": {LATER: Deferred, NO: Failed, GO_AWAY: Throttled, HANG: Unreachable, DROP: Unreachable},
+    "RCPT": {LATER: Deferred, NO: Failed, GO_AWAY: Postponed, HANG: Deferred, DROP: Deferred},
+    "DATA": {LATER: Deferred, NO: Failed, GO_AWAY: Postponed, HANG: Deferred, DROP: Deferred},
+    "dot": {LATER: Deferred, NO: Failed, GO_AWAY: Postponed, HANG: InDoubt, DROP: InDoubt},
 }
+CASES: list[tuple[str, str, type[Outcome]]]
 CASES = [(verb, answer, verdict) for verb, answers in VERDICTS.items() for answer, verdict in answers.items()]
+
+
+CASES += [(f"{verb} ahead", *rest) for verb, *rest in CASES if verb in {"MAIL", "RCPT", "DATA", "dot"}]
 
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize(("verb", "answer", "verdict"), CASES, ids=[f"{verb}-{said[:4]}" for verb, said, _ in CASES])
 async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str, verdict: type[Outcome]) -> None:
-    """Each way of saying no at each verb comes to its outcome, with the server's words; the next mail is sent."""
-    async with SmtpServer(tls=certificate(authority), password=PASSWORD) as server:
+    """Each way of saying no at each verb comes to its outcome, with the server's words; the next mail is sent.
+
+    Whether the server takes commands ahead or not, the answers mean the same.
+    """
+    verb, _, ahead = verb.partition(" ")
+    async with SmtpServer(tls=certificate(authority), password=PASSWORD, pipelining=bool(ahead)) as server:
         keys = {"security": Security.STARTTLS, "username": "u", "password": PASSWORD}
         driver = make(server, timeout_s=0.7 if answer == HANG else 20.0, **keys)
         server.says = {verb: answer}
@@ -157,7 +173,7 @@ async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str
         assert len(server.mails) == (verdict is InDoubt)
 
         server.says, server.mails = {}, []
-        message = an_email()
+        message = an_email(address="ana@example.net", destination="ana@example.net")
         assert isinstance(await driver.send(message), Sent)
         assert [mail.id for mail in server.mails] == [message.id]
 
@@ -169,7 +185,7 @@ async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str
         ("dot", "554 4.7.1 greylisted", Deferred),
         ("dot", "552 5.3.4 too big", Failed),
         ("MAIL", "552 5.3.4 too big", Failed),
-        ("MAIL", "550 5.7.1 not your sender", Deferred),
+        ("MAIL", "550 5.7.1 not your sender", Failed),
         ("MAIL", "530 5.7.0 authentication required", Unreachable),
         ("RCPT", "530 5.7.0 authentication required", Unreachable),
         ("DATA", "503 5.5.1 bad sequence", Deferred),
@@ -181,7 +197,7 @@ async def test_verdict(authority: trustme.CA, make: Make, verb: str, answer: str
     ],
 )
 async def test_odd_answers(server: SmtpServer, make: Make, verb: str, answer: str, verdict: type[Outcome]) -> None:
-    """The enhanced status counts, what is not about this mail fails none, and nonsense is never a yes."""
+    """The enhanced status counts, what speaks of the session fails no mail, and nonsense is never a yes."""
     driver = make(server)
     server.says = {verb: [answer]}
 
@@ -231,15 +247,15 @@ async def test_cancelled_while_the_content_goes(
     server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancelled within the content, what was not yet sent stays unsent, the final dot above all."""
-    put = smtp_pool.Connection.put
+    put = smtp_connection.Connection.put
     sent_over: list[Any] = []
 
-    def put_and_tell(self: smtp_pool.Connection, content: bytes) -> None:
+    def put_and_tell(self: smtp_connection.Connection, content: bytes) -> None:
         put(self, content)
-        assert self._client is not None
-        sent_over.append(self._client.transport)
+        assert self._replies is not None
+        sent_over.append(self._replies._transport)
 
-    monkeypatch.setattr(smtp_pool.Connection, "put", put_and_tell)
+    monkeypatch.setattr(smtp_connection.Connection, "put", put_and_tell)
     server.says = {"DATA": "354 go on"}
     attempt = asyncio.ensure_future(make(server).send(an_email(data="some text\n" * 600_000)))
     await server.wait_until(lambda: server.unread > 0)
@@ -252,16 +268,16 @@ async def test_cancelled_while_the_content_goes(
 
 async def test_lost_before_the_content_goes(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that breaks together with the leave to send the content leaves no doubt: nothing was sent."""
-    say = smtp_pool.Connection.say
+    hear = smtp_replies.Replies.next
 
-    async def say_and_lose(self: smtp_pool.Connection, *words: str) -> smtp_pool.Reply:
-        reply = await say(self, *words)
-        if words[0] == "DATA":
+    async def hear_and_lose(self: smtp_replies.Replies, limit_s: float, to: str) -> smtp_replies.Reply:
+        reply = await hear(self, limit_s, to)
+        if to == "DATA":
             server.cut()
             await server.wait_until(lambda: not self.is_open)
         return reply
 
-    monkeypatch.setattr(smtp_pool.Connection, "say", say_and_lose)
+    monkeypatch.setattr(smtp_replies.Replies, "next", hear_and_lose)
 
     assert await make(server).send(an_email()) == Deferred("connection lost before the content")
 
@@ -290,16 +306,30 @@ async def test_late_answer(server: SmtpServer, make: Make) -> None:
     assert server.opened == 2
 
 
+async def test_patience(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the final dot may take ten times as long as another: five minutes with the usual limit."""
+    monkeypatch.undo()
+    driver = make(server, timeout_s=0.5)
+    server.slow_s = 1.0
+
+    assert isinstance(await driver.send(an_email()), Sent)
+    assert smtp_connection.FINAL_DOT * SmtpProvider(name="mail", host="mx").timeout_s == 300
+
+
 async def test_cancelled(server: SmtpServer, make: Make) -> None:
-    """Cancelled, CancelledError comes through, the connection is dropped and its place is free again."""
+    """Cancelled, CancelledError comes through, the connection is dropped and its place is free again.
+
+    Before the content has gone, it says that nothing can have been accepted.
+    """
     driver = make(server, connections=1)
     for verb in ("connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"):
         server.says = {verb: HANG}
         attempt = asyncio.ensure_future(driver.send(an_email()))
         await server.reached()
         attempt.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await attempt
+        assert cancelled.type is (asyncio.CancelledError if verb == "dot" else NothingSent)
         await server.wait_until(lambda: server.connections == 0)
 
     server.says = {}
@@ -310,7 +340,45 @@ async def test_attempt_limit(server: SmtpServer, make: Make) -> None:
     """The dialer's limit comes after all of the driver's own."""
     driver = make(server, timeout_s=2)
     assert driver.attempt_limit_s is not None
-    assert driver.attempt_limit_s > 16
+    assert driver.attempt_limit_s > 7 * 2 + 10 * 2
+
+
+async def test_commands_ahead(make: Make) -> None:
+    """To a server that takes them, all commands go together; after a refusal no content goes, and the next mail may."""
+    async with SmtpServer(pipelining=True) as server:
+        driver = make(server, connections=1)
+        for verb, verdict in (("MAIL", Deferred), ("RCPT", Deferred), ("DATA", Deferred), ("", Sent)):
+            server.commands.clear()
+            server.says = {verb: ["451 4.3.0 later"]}
+            assert isinstance(await driver.send(an_email()), verdict)
+            assert server.commands["MAIL"] == server.commands["RCPT"] == server.commands["DATA"] == 1
+        assert (len(server.mails), server.opened) == (1, 1)
+
+        # A server that wants a content all the same shall have none, not even an empty one.
+        server.says = {"RCPT": ["550 5.1.1 no such user"], "DATA": ["354 go on"]}
+        assert isinstance(await driver.send(an_email()), Failed)
+        assert isinstance(await driver.send(an_email()), Sent)
+        assert (len(server.mails), server.opened) == (2, 2)
+
+
+async def test_said_unasked(server: SmtpServer, make: Make) -> None:
+    """A connection on which the server has said something between two mails is not used again."""
+    driver = make(server, connections=1)
+    await driver.send(an_email())
+    server.push("421 4.4.2 you are too slow")
+    (connection,) = driver._pool._free
+    await server.wait_until(lambda: not connection.in_step)
+
+    assert isinstance(await driver.send(an_email()), Sent)
+    assert (server.opened, server.commands["MAIL"]) == (2, 2)
+
+
+async def test_endless_answer(server: SmtpServer, make: Make) -> None:
+    """An answer without an end takes no memory without an end: it is none."""
+    server.says = {"RCPT": ["250-" + "x" * 200_000]}
+    outcome = await make(server).send(an_email())
+
+    assert outcome == Deferred("RCPT: no SMTP reply (an endless answer)")
 
 
 # -- what is sent --------------------------------------------------------------------------------------------------
@@ -540,6 +608,78 @@ async def test_probe(server: SmtpServer, make: Make, verb: str) -> None:
         await driver.probe()
 
 
+# -- domains -------------------------------------------------------------------------------------------------------
+
+
+def to(domain: str, **changes: Any) -> Message:
+    return an_email(address=f"a@{domain}", destination=f"a@{domain}", **changes)
+
+
+async def test_a_domain_that_refuses(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a domain refuses, fewer mails go to it at once, the rest not now; others go as before."""
+    monkeypatch.setattr(smtp, "PATIENCE_S", 0.0)
+    driver = make(server, connections=8)
+
+    async def at_once(domain: str, count: int = 8) -> Counter[type[Outcome]]:
+        return Counter(map(type, await asyncio.gather(*(driver.send(to(domain)) for _ in range(count)))))
+
+    server.says = {"RCPT": "450 4.7.1 later"}
+    for limit in (8, 4, 2, 1, 1):
+        assert await at_once("bad.example") == Counter({Deferred: limit, Postponed: 8 - limit})
+    server.says = {}
+    assert await at_once("good.example") == {Sent: 8}
+    for limit in (1, 2, 2, 3, 4):
+        assert await at_once("bad.example") == {Sent: limit, Postponed: 8 - limit}
+
+
+async def test_a_domain_that_shuts(server: SmtpServer, make: Make) -> None:
+    """A domain's 421 lets that domain rest and costs no attempt; three domains' in a row are the provider's."""
+    driver = make(server)
+    server.says = {"RCPT": "421 4.7.0 too many from you"}
+    assert await driver.send(to("one.example")) == Postponed("RCPT: 421 4.7.0 too many from you", 1.0)
+    opened = server.opened
+    again = await driver.send(to("one.example"))
+    assert isinstance(again, Postponed)
+    assert again.error == "one.example: RCPT: 421 4.7.0 too many from you"
+    assert server.opened == opened
+
+    assert isinstance(await driver.send(to("two.example")), Postponed)
+    assert isinstance(await driver.send(to("three.example")), Throttled)
+
+
+async def test_connections_per_domain(server: SmtpServer, make: Make) -> None:
+    """Never are there more mails at once to a domain than the configuration says, and the others have the rest.
+
+    Some wait for a moment; the others are told when to come back, so that they hold no permit.
+    """
+    driver = make(server, connections=5, connections_per_domain=2)
+    server.slow_s = 0.05
+    domains = ["one.example"] * 10 + ["two.example"] * 3
+    outcomes = await asyncio.gather(*(driver.send(to(domain)) for domain in domains))
+
+    assert server.most_to == {"one.example": 2, "two.example": 2}
+    assert Counter(map(type, outcomes)) == {Sent: 2 + 5 + 2, Postponed: 13 - 2 - 5 - 2}
+    assert not driver._gate._waiting
+
+
+async def test_cancelled_at_the_gate(server: SmtpServer, make: Make) -> None:
+    """Who is cancelled while it waits for room leaves the gate as if it had never come."""
+    driver = make(server, connections=5, connections_per_domain=1)
+    server.says = {"dot": HANG}
+    first, second = (asyncio.ensure_future(driver.send(to("one.example"))) for _ in range(2))
+    await server.reached()
+    await server.wait_until(lambda: bool(driver._gate._waiting))
+    second.cancel()
+    await asyncio.wait([second])
+    assert second.cancelled()
+    assert not driver._gate._waiting
+    first.cancel()
+    await asyncio.wait([first])
+    server.says = {}
+
+    assert isinstance(await driver.send(to("one.example")), Sent)
+
+
 # -- the pool ------------------------------------------------------------------------------------------------------
 
 
@@ -650,11 +790,27 @@ async def test_stale_twice(server: SmtpServer, make: Make) -> None:
 async def test_busy(server: SmtpServer, make: Make) -> None:
     """Who waits too long for a connection is told in time that we are too fast: nothing of it went."""
     driver = make(server, connections=1, timeout_s=0.3)
-    async with driver._pool.connection():
-        outcome = await driver.send(an_email())
+    connection = await driver._pool.take()
+    outcome = await driver.send(an_email())
+    driver._pool.give_back(connection)
 
     assert outcome == Throttled("all 1 connections were busy for too long")
     assert isinstance(await driver.send(an_email()), Sent)
+
+
+async def test_cancelled_when_called(server: SmtpServer, make: Make) -> None:
+    """A connection that goes to somebody who is cancelled at the same moment is not lost."""
+    pool = make(server, connections=1)._pool
+    connection = await pool.take()
+    waiting = [asyncio.ensure_future(pool.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    pool.give_back(connection)
+    waiting[1].cancel()
+
+    assert await waiting[2] is connection
+    assert waiting[0].cancelled()
+    assert waiting[1].cancelled()
 
 
 async def test_close(server: SmtpServer, make: Make) -> None:
@@ -673,7 +829,7 @@ async def test_close(server: SmtpServer, make: Make) -> None:
 
 async def test_close_is_bounded(server: SmtpServer, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that says no goodbye does not keep us."""
-    monkeypatch.setattr(smtp_pool, "QUIT_S", 0.1)
+    monkeypatch.setattr(smtp_connection, "QUIT_S", 0.1)
     driver = make(server)
     await driver.send(an_email())
     server.says = {"QUIT": HANG}

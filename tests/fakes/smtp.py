@@ -17,6 +17,8 @@ __all__ = ["DROP", "HANG", "Received", "SmtpServer"]
 HANG = "hang"
 DROP = "drop"
 
+Answer = str | list[str] | Callable[[str], str | None]
+
 MESSAGE_ID = re.compile(rb"^Message-ID: <([^@>]+)@", re.MULTILINE)
 
 
@@ -39,22 +41,33 @@ class Received:
 class SmtpServer:
     """The server. `says` maps connect, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, dot and others to what it does there.
 
-    An answer that is a list is given once each, in order; afterwards the verb is answered as usual.
+    An answer that is a list is given once each, in order; one that is a function is asked, with the verb's argument.
+    Afterwards, and where it returns None, the verb is answered as usual.
     """
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, implicit: bool = False, password: str = "secret", **options: Any
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        implicit: bool = False,
+        password: str = "secret",
+        pipelining: bool = False,
+        **options: Any,
     ) -> None:
-        self.says: dict[str, str | list[str]] = {}
+        self.says: dict[str, Answer] = {}
         self.mails: list[Received] = []
         self.commands: Counter[str] = Counter()
         self.logins: list[tuple[bytes, bytes]] = []
         self.opened = 0
         self.most_at_once = 0
+        #: The most mails to each domain whose content was under way at the same time.
+        self.most_to: Counter[str] = Counter()
+        self._to: Counter[str] = Counter()
         self.port = 0
         self.slow_s = 0.0
         self._tls = tls
         self._implicit = implicit
+        self._pipelining = pipelining
         self._password = password.encode()
         self._options = options
         self._server: asyncio.Server | None = None
@@ -116,6 +129,12 @@ class SmtpServer:
             while not holds():
                 await asyncio.sleep(0.002)
 
+    async def handle_EHLO(  # noqa: N802
+        self, _server: SMTP, session: Session, _envelope: Envelope, name: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = name
+        return [responses[0], "250-PIPELINING", *responses[1:]] if self._pipelining else responses
+
     async def handle_DATA(self, server: "_Spoken", _session: Session, envelope: Envelope) -> str:  # noqa: N802
         answer = self._next("dot")
         assert isinstance(envelope.content, bytes)
@@ -134,12 +153,18 @@ class SmtpServer:
         if answer is not None:
             return answer
         name = f"Q{len(self.mails)}"
+        domain = envelope.rcpt_tos[0].rpartition("@")[2]
+        self._to[domain] += 1
+        self.most_to[domain] = max(self.most_to[domain], self._to[domain])
         await asyncio.sleep(self.slow_s)
+        self._to[domain] -= 1
         return f"250 2.0.0 Ok: queued as {name}"
 
-    def _next(self, verb: str) -> str | None:
+    def _next(self, verb: str, argument: str = "") -> str | None:
         self.commands[verb] += 1
         answer = self.says.get(verb)
+        if callable(answer):
+            answer = answer(argument)
         if isinstance(answer, list):
             answer = answer.pop(0) if answer else None
         if answer is not None:
@@ -225,7 +250,7 @@ class _Spoken(SMTP):
         name = "EHLO" if verb == "HELO" else verb
 
         async def answer(argument: str) -> None:
-            scripted = self._peer._next(name)
+            scripted = self._peer._next(name, argument or "")
             if scripted is None:
                 await method(argument)
             else:

@@ -14,7 +14,7 @@ from dialerd.model.breaker import (
     UNREACHABLE_IN_A_ROW,
     Breaker,
 )
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 
 AWAY, LOST, OK = Unreachable("refused"), InDoubt("no answer"), Sent()
 ANSWERS = [Sent(), Failed("no such number"), Deferred("busy")]
@@ -143,6 +143,16 @@ def test_a_late_answer_opens_nothing(answer: Outcome) -> None:
     saw(slowed, answer, now=0.5)
 
     assert (0, 0) == (away.allows(0.5), slowed.allows(0.5))
+
+
+def test_postponed_says_nothing() -> None:
+    """What was not even tried neither shuts a provider nor shows that it is there."""
+    breaker = shut()
+    breaker.probed(None, 100.0, 0.0)
+    assert 1 == breaker.allows(100.0)
+    assert [False, False] == saw(breaker, *[Postponed("enough", 1.0)] * 2, now=100.0)
+    assert 1 == breaker.allows(100.0)
+    assert [True] == saw(breaker, AWAY, now=100.0)
 
 
 def test_throttling_halves_the_window_and_waits() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dialerd.model.campaign import OnDoubt, RetryPolicy
 from dialerd.model.message import State, Status
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 from dialerd.model.retry import LONGEST_ERROR, Verdict, backoff_s, verdict
 
 NOW = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
@@ -46,6 +46,11 @@ def deferred(error: str, seconds: float) -> Verdict:
             Verdict(status=Status.FAILED, error="gave up after 3 attempts: in doubt: lost", bound=True),
         ),
         (Throttled("slower"), {"attempt": 3}, Verdict(state=State.QUEUED, error="slower", spent=0)),
+        (
+            Postponed("enough", 7.0),
+            {"attempt": 3},
+            Verdict(state=State.DEFERRED, error="enough", due_at=NOW + timedelta(seconds=7), spent=0),
+        ),
         (Unreachable("refused"), {"attempt": 3}, Verdict(state=State.QUEUED, error="refused", spent=0)),
     ],
     ids=str,
