@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dialerd import log
 from dialerd.drivers.base import Driver
 from dialerd.failpoint import hit
+from dialerd.model.errors import Refused
 from dialerd.model.message import Message
-from dialerd.model.outcome import InDoubt, Outcome
+from dialerd.model.outcome import Failed, InDoubt, Outcome
 
 __all__ = ["Attempts"]
 
@@ -21,6 +22,7 @@ TURN = 50
 class Attempts:
     """Runs attempts, at most `most` at a time, and tells how each went.
 
+    `worded(message)` returns a message as the driver is given it; what it refuses has failed.
     `wait_s(message)` is asked at a message's start and returns how much longer it has to wait, in seconds.
     `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
     tried: after stop(), or when `may_start(message)` is false at its time. `idle()` is called when nothing is under
@@ -32,6 +34,7 @@ class Attempts:
         driver: Driver,
         *,
         most: int,
+        worded: Callable[[Message], Message],
         wait_s: Callable[[Message], float],
         may_start: Callable[[Message], bool],
         ended: Callable[[Message, Outcome, float], None],
@@ -40,6 +43,7 @@ class Attempts:
     ) -> None:
         self._driver = driver
         self._most = most
+        self._worded = worded
         self._wait_s = wait_s
         self._may_start = may_start
         self._ended = ended
@@ -148,6 +152,10 @@ class Attempts:
         self._ended(message, outcome, loop.time() - began)
 
     async def _outcome(self, message: Message) -> Outcome:
+        try:
+            message = self._worded(message)
+        except Refused as refused:
+            return Failed(str(refused))
         hit("send.begin")
         limit_s = self._driver.attempt_limit_s
         try:

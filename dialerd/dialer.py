@@ -16,8 +16,9 @@ from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import DatabaseGone, Unavailable
-from dialerd.model.message import Message, State
+from dialerd.model.message import Channel, Message, State
 from dialerd.model.outcome import Outcome
+from dialerd.model.placeholders import Missing, worded
 from dialerd.model.retry import Verdict, verdict
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.spool import Notice, Spool
@@ -71,6 +72,7 @@ class Dialer:
         self._attempts = Attempts(
             driver,
             most=max_in_flight,
+            worded=self._worded,
             wait_s=self._wait_s,
             may_start=lambda message: spool.may_start(message) and self.breaker.allows(loop.time()) > 0,
             ended=self._ended,
@@ -287,6 +289,13 @@ class Dialer:
         for name, distance_s in distances.items():
             self._next_start[name] = start + distance_s * CATCHING_UP
         return start - now
+
+    def _worded(self, message: Message) -> Message:
+        """Return an SMS with its variables filled in, where it brings any; a mail is composed by its driver."""
+        if message.channel is not Channel.SMS or not message.details:
+            return message
+        campaign = self.campaigns.get(message.campaign)
+        return worded(message, campaign.missing if campaign else Missing.ERROR)
 
     # -- what becomes of attempts --------------------------------------------------------------------------------
 

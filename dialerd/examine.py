@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dialerd import addresses
+from dialerd import addresses, mail
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import BadText
 from dialerd.model.message import Channel
+from dialerd.model.placeholders import filled, variables_of
 from dialerd.model.text import count_parts
 
 __all__ = ["ZONE_NOT_ASKED", "Examined", "examine"]
@@ -36,23 +37,12 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
     if "\0" in data:
         raise BadText("the text holds a NUL character, which no provider takes", "bad text")
     if campaign.channel is Channel.EMAIL:
-        _refuse_unbuilt(campaign, data, details or {})
+        mail.check(campaign, address.value, data, details)
         return Examined(address.value, zone, 1)
-    parts = count_parts(data, campaign.unicode)
+    variables = variables_of(details) if details else {}
+    parts = count_parts(filled(data, variables, missing=campaign.missing), campaign.unicode)
     if parts > campaign.max_parts:
         raise BadText(
             f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"
         )
     return Examined(address.value, zone, parts)
-
-
-def _refuse_unbuilt(campaign: Campaign, data: str, details: Mapping[str, Any]) -> None:
-    """Refuse what this version would send wrong: a mail without its template or its attachments."""
-    named = details.get("template") or (campaign.email and campaign.email.template)
-    if not data and named:
-        raise BadText(f"this version does not fill templates ({named}): give the mail a body", "bad text")
-    if not data:
-        raise BadText("the mail has no body", "empty text")
-    for part in ("attachments", "invitation"):
-        if details.get(part):
-            raise BadText(f"this version sends no {part}", "bad text")

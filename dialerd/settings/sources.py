@@ -21,6 +21,7 @@ __all__ = [
     "Sources",
     "Unresolved",
     "is_reference",
+    "read_text",
     "read_toml",
 ]
 
@@ -97,7 +98,7 @@ class Sources:
     def _file(self, name: str) -> str:
         path = self.folder / name
         try:
-            return _read(path, LARGEST_VALUE)
+            return read_text(path, LARGEST_VALUE)
         except SourceError as error:
             raise SourceError(f"cannot read the file {str(path)!r}: {error}") from None
 
@@ -108,7 +109,7 @@ class Sources:
         if "/" in name or name in {"", ".", ".."}:
             raise SourceError(f"expected the name of a credential, not {name!r}")
         try:
-            return _read(Path(folder) / name, LARGEST_VALUE)
+            return read_text(Path(folder) / name, LARGEST_VALUE)
         except SourceError as error:
             raise SourceError(f"no credential {name!r} in {folder!r}: {error}") from None
 
@@ -119,7 +120,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         SourceError: it cannot be read, or is no TOML; then with line and column.
     """
-    text = _read(path)
+    text = read_text(path)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -130,14 +131,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SourceError(f"no valid TOML for us: {error}") from None
 
 
-def _read(path: Path, most: int | None = None) -> str:
+def read_text(path: Path, most: int | None = None) -> str:
+    """Return the text of a file of at most `most` bytes.
+
+    Raises:
+        SourceError: it is larger, is no regular file or no UTF-8, or cannot be read.
+    """
     try:
         status = path.stat()
         # A pipe would be waited for, and a device may never end.
         if not stat.S_ISREG(status.st_mode):
             raise SourceError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
         if most is not None and status.st_size > most:
-            raise SourceError(f"it has {status.st_size} bytes, and {most} are the most that a value may have")
+            raise SourceError(f"it has {status.st_size} bytes, and {most} are the most that it may have")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise NoFileError(error.strerror) from None

@@ -41,7 +41,9 @@ __all__ = [
     "Text",
     "TimeWindow",
     "Zone",
+    "bare",
     "expected",
+    "is_template",
     "nearest",
     "number",
     "one_of",
@@ -59,6 +61,11 @@ MAILBOX = re.compile(rf"{ADDRESS}|(?:{DISPLAY_NAME})\s*<{ADDRESS}>")
 def expected(what: str, detail: str = "") -> PydanticCustomError:
     """Return the error of a value that is not `what`; `detail` may quote it, and is left out where it is hidden."""
     return PydanticCustomError("expected", "{what}", {"what": what, "detail": detail})
+
+
+def is_template(name: str) -> bool:
+    """Tell whether a template can have that name."""
+    return 1 <= len(name) <= 200 and "/" not in name and not name.startswith(".")
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -226,6 +233,14 @@ def _mailbox(value: object) -> str:
     text = _name(value)
     if not MAILBOX.fullmatch(text):
         raise expected('one address, such as sales@example.com, or "Sales" <sales@example.com>')
+    return text
+
+
+def bare(value: object) -> str:
+    """Return `value` if it is an address without a name."""
+    text = _name(value)
+    if not re.fullmatch(ADDRESS, text):
+        raise expected("one address, such as bounces@example.com")
     return text
 
 
