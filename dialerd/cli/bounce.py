@@ -20,7 +20,7 @@ CHUNK = 65_536
 @click.command()
 @examples(
     "dialerd bounce < mail",
-    "dialerd bounce --recipient ${recipient}        (in Postfix's master.cf, as argv)",
+    "dialerd bounce --recipient ${recipient}    (argv in Postfix's master.cf)",
 )
 @click.option("--recipient", metavar="ADDRESS", help="The address it came to.  [default: as its headers have it]")
 @json_option
