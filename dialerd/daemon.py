@@ -230,9 +230,13 @@ def _apply(parts: _Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
 
 
 def _mail_changed(old: Settings, fresh: Settings, provider: str) -> bool:
-    """Tell whether the [email] tables changed by which this provider's driver composes mails."""
+    """Tell whether anything changed by which this provider's driver composes mails."""
     before, after = (
-        {name: campaign.email for name, campaign in settings.campaigns.items() if campaign.provider == provider}
+        {
+            name: (campaign.email, campaign.missing, campaign.zone)
+            for name, campaign in settings.campaigns.items()
+            if campaign.provider == provider and campaign.email is not None
+        }
         for settings in (old, fresh)
     )
     return before != after
