@@ -4,8 +4,11 @@ import re
 from collections.abc import Mapping
 from email.header import Header
 from email.utils import formataddr, parseaddr
+from functools import lru_cache
 
+from dialerd.addresses import canonical
 from dialerd.model.errors import BadAddress
+from dialerd.model.message import Channel
 
 __all__ = ["clean", "head", "mailbox", "one_line", "wire_address", "words"]
 
@@ -23,17 +26,19 @@ def head(fields: Mapping[str, str]) -> bytes:
 
 
 def wire_address(address: str) -> str:
-    """Return an address as it may stand in a header: nothing in it ends a line, a domain is ASCII (IDNA).
+    """Return an address as it may stand in a header: nothing in it ends a line, its domain is ASCII (RFC 5891).
 
     Raises BadAddress where it is none.
     """
     if not ADDRESS.fullmatch(address) or not address.isprintable():
         raise BadAddress(f"not an e-mail address: {address!r}", "bad address")
     local, _, domain = address.rpartition("@")
-    try:
-        return f"{local}@{domain if domain.isascii() else domain.encode('idna').decode('ascii')}"
-    except UnicodeError as error:
-        raise BadAddress(f"no such domain can be: {domain!r}", "bad address") from error
+    return address if domain.isascii() else f"{local}@{_ascii(domain)}"
+
+
+@lru_cache(maxsize=1024)
+def _ascii(domain: str) -> str:
+    return canonical(f"a@{domain}", Channel.EMAIL).rpartition("@")[2]
 
 
 def mailbox(field: str, written: str) -> str:

@@ -193,3 +193,41 @@ def test_a_missing_variable_is_named() -> None:
 def test_a_text_without_variables_stays_as_it_stands() -> None:
     """Where no values are given, what looks like a variable is text."""
     assert "cuesta ${500} {{x}}" in parsed(mail("cuesta ${500} {{x}}")).get_content()
+
+
+def test_german_domains() -> None:
+    """A domain goes out as today's IDNA spells it (RFC 5891), which is not how RFC 3490 did: another's domain."""
+    composed = mail(part=EmailPart(sender="Ventas <ventas@straße.de>"))
+
+    assert parsed(composed)["From"] == "Ventas <ventas@xn--strae-oqa.de>"
+    assert parsed(composed)["Message-ID"] == f"<{ID}@xn--strae-oqa.de>"
+
+
+def test_who_takes_a_mail() -> None:
+    """Only a local part beyond ASCII needs a server with SMTPUTF8; a domain, a name or a text do not."""
+    assert mail(to="ñandú@example.com").needs_smtputf8
+    part = EmailPart(sender="Señal <a@señal.uy>", reply_to=("Ñandú <b@señal.uy>",), return_path="b@señal.uy")
+    assert not mail("ñandú", part=part, to="a@señal.uy", subject="ñ").needs_smtputf8
+
+
+def test_return_path() -> None:
+    """With a return path, each mail has one of its own, at most as long as the standard allows; From stays."""
+    composed = mail(part=EmailPart(sender="ventas@example.com", return_path="a" * 27 + "@señal.uy"))
+
+    assert composed.sender == "a" * 27 + f"+{ID}@xn--seal-hqa.uy"
+    assert len(composed.sender.partition("@")[0]) == 64
+    assert parsed(composed)["From"] == "ventas@example.com"
+
+
+@given(st.text(max_size=300))
+def test_own_headers(value: str) -> None:
+    """A campaign's own header fields are read back as one line each, whatever is in them."""
+    message = parsed(mail(part=EmailPart(sender="a@example.com", headers={"X-Own": " ".join(value.split()) or "x"})))
+
+    assert list(message)[-5:] == [
+        "Auto-Submitted",
+        "X-Own",
+        "MIME-Version",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+    ]

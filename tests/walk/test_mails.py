@@ -1,9 +1,11 @@
 """The walk of mails with all that can be in them: from a base, from `details` or another system's row to the wire."""
 
+import asyncio
 import email
 import email.policy
 import json
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -160,3 +162,35 @@ async def test_odd_rows_of_others(office: Office) -> None:
     assert set(errors) == {f"{name}@example.com" for name in odd} | {"098344485", "098344486"}
     assert "'none.pdf'" in errors["missing@example.com"]
     assert "'a'" in errors["098344485"]
+
+
+async def test_a_reload(office: Office) -> None:
+    """A reload takes a changed template; one that is wrong leaves the old one in force, and mails go on."""
+    loads = 0
+
+    def reread() -> Settings:
+        nonlocal loads
+        loads += 1
+        return load(office.settings.config_dir, environ={})
+
+    async def until(happened: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not happened():
+                await asyncio.wait([running], timeout=0.05)
+                assert not running.done()
+
+    template = office.settings.config_dir / "templates" / "bill.html"
+    running = asyncio.create_task(daemon.run(reread))
+    contents = ["<p>Hola {{ name }}</p>", "<p>Hola {{ name", "<p>Adiós {{ name }}</p>"]
+    for number, content in enumerate(contents):
+        template.write_text(content)
+        if number:
+            signal.raise_signal(signal.SIGHUP)
+        await until(lambda number=number: loads > number)  # type: ignore[misc]
+        office.insert(f"m{number}@example.com", "", {"variables": {"name": number}})
+        await until(lambda number=number: len(office.lines()) > number)  # type: ignore[misc]
+    signal.raise_signal(signal.SIGTERM)
+    await running
+
+    said_html = [said(office.lines()[f"m{number}@example.com"], "html") for number in range(3)]
+    assert said_html == ["<p>Hola 0</p>", "<p>Hola 1</p>", "<p>Adiós 2</p>"]
