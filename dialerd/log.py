@@ -24,6 +24,7 @@ EVENTS: dict[str, str] = {
     "driver_failed": "a bug: a driver raised instead of giving an outcome; an attempt that it was is in doubt",
     "lease_lost": "this node was taken for dead, and what it had claimed was rescued; it begins a new life",
     "mail_bounced": "a mail server wrote back that it cannot, or not yet, deliver a mail of ours",
+    "mail_not_composed": "a bug: a mail could not be put together; it has failed, and nothing of it was sent",
     "message_attempted": "one attempt, with its outcome",
     "messages_ended": "so many messages ended at the claim, without an attempt (expired, blocked, failed)",
     "messages_expired": "so many messages had waited longer than their campaign's expires_s",

@@ -12,6 +12,7 @@ from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from urllib.parse import unquote
 
+from dialerd import log
 from dialerd.mail import unsubscribe
 from dialerd.mail.attachments import check_path, read_files
 from dialerd.mail.details import Details, read_details
@@ -26,6 +27,8 @@ from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed
 
 __all__ = ["Composer", "check"]
+
+logger = log.get(__name__)
 
 #: How an attribute or a style names a file that stands in the same mail (RFC 2392).
 CID = re.compile(r"(?<=[\"'=(])cid:([\w.+@%~-]{1,255})")
@@ -58,6 +61,9 @@ class Composer:
             return Failed(str(refused))
         except OSError as trouble:
             return Deferred(f"cannot read an attachment: {trouble.strerror or type(trouble).__name__}")
+        except Exception as error:  # a bug, met by an odd message: nothing of it has gone, so it is no doubt
+            logger.exception("mail_not_composed", message_id=message.id)
+            return Failed(f"cannot be composed: {type(error).__name__}")
 
 
 def check(campaign: Campaign, address: str, data: str, details: Mapping[str, object] | None) -> None:

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialerd.mail import composer
 from dialerd.mail.plain import looks_like_html
 from dialerd.model.campaign import EmailPart
 from dialerd.model.mail import Mail
-from dialerd.model.outcome import Failed
+from dialerd.model.outcome import Deferred, Failed
 from tests.mail.composed import ID, a_message, compose, composed
 
 PART = EmailPart(
@@ -231,3 +232,19 @@ def test_own_headers(value: str) -> None:
         "Content-Type",
         "Content-Transfer-Encoding",
     ]
+
+
+def test_a_template_that_has_gone() -> None:
+    """A template that was there when the message came in may come back: the message is tried again."""
+    assert isinstance(composed(a_message("", template="gone"), PART), Deferred)
+
+
+def test_a_bug_is_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a mail is composed, nothing of it has gone: it has failed, and says so."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(composer, "word", fail)
+
+    assert composed(a_message(), PART) == Failed("cannot be composed: ZeroDivisionError")

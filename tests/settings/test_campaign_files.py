@@ -300,6 +300,7 @@ def test_mailboxes_refused(problems: Problems, address: str) -> None:
         ('template = "../secret"', "template"),
         ('template = ""', "template"),
         ('template = "absent"', "template"),
+        ('reply_to = ["a@señal..uy"]', "reply_to[0]"),
         ('headers = { Bcc = "x" }', "headers.Bcc"),
         ('headers = { Content-Type = "x" }', "headers.Content-Type"),
         ('headers = { "X A" = "x" }', 'headers."X A"'),
