@@ -78,11 +78,21 @@ def _notified(mail: Part) -> tuple[BounceKind, str | None, str] | None:
         found
         for part in _parts(mail)
         if part.get_content_type() in {"message/delivery-status", "message/global-delivery-status"}
-        for group in (part.get_payload() if part.is_multipart() else [])
-        if isinstance(group, Part) and (found := _of_group(group))
+        for group in _groups(part)
+        if (found := _of_group(group))
     ]
     worst = list(BounceKind)
     return min(told, key=lambda found: worst.index(found[0]), default=None)
+
+
+def _groups(part: Part) -> Iterator[Part]:
+    """Yield the groups of fields of a notification, for the mail and for each recipient."""
+    for group in part.get_payload() if part.is_multipart() else []:
+        if isinstance(group, Part):
+            yield group
+            # Of message/global-delivery-status (RFC 6533), email's parser knows the first group only.
+            rest = group.get_payload()
+            yield from map(email.message_from_string, re.split(r"\r?\n\r?\n", rest) if isinstance(rest, str) else ())
 
 
 def _of_group(group: Part) -> tuple[BounceKind, str | None, str] | None:

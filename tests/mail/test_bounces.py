@@ -39,6 +39,15 @@ def test_notifications(action: str, status: str, diagnostic: str, kind: BounceKi
     assert (found.message_id, found.kind, found.status) == (ID, kind, told)
 
 
+def test_international_notifications() -> None:
+    """Notifications about addresses beyond ASCII (RFC 6533) say the same, whatever ends their lines."""
+    content = notification(("failed", "5.1.1", "smtp; 550 no"))
+    content = content.replace(b"message/delivery-status", b"message/global-delivery-status")
+
+    for found in (read_bounce(content), read_bounce(content.replace(b"\n", b"\r\n"))):
+        assert found == Bounce(message_id=ID, kind=BounceKind.HARD, status="5.1.1", text="550 no")
+
+
 def test_what_tells_nothing() -> None:
     """That a mail went on to a server without notifications says nothing of its delivery."""
     assert read_bounce(notification(("relayed", "2.0.0", ""))) is None
