@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dialerd import addresses, mail
+from dialerd import addresses
+from dialerd.mail.wording import check
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import BadText
 from dialerd.model.message import Channel
@@ -37,7 +38,7 @@ def examine(campaign: Campaign, destination: str, data: str, details: Mapping[st
     if "\0" in data:
         raise BadText("the text holds a NUL character, which no provider takes", "bad text")
     if campaign.channel is Channel.EMAIL:
-        mail.check(campaign, address.value, data, details)
+        check(campaign, address.value, data, details)
         return Examined(address.value, zone, 1)
     variables = variables_of(details) if details else {}
     parts = count_parts(filled(data, variables, missing=campaign.missing), campaign.unicode)

@@ -13,7 +13,7 @@ import click
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
 from dialerd.cli.output import print_json
 from dialerd.examine import Examined, examine
-from dialerd.mail import Composer
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
 from dialerd.model.mail import Mail

@@ -10,7 +10,7 @@ from json import JSONEncoder
 
 from dialerd import log
 from dialerd.failpoint import hit
-from dialerd.mail import Composer
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Unavailable
 from dialerd.model.mail import Mail

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 
 from dialerd.drivers.smtp_pool import CLOSING, QUIT_S, Busy, Connection, Lost, NoConnection, Pool, Reply
-from dialerd.mail import Composer
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Unavailable
 from dialerd.model.mail import Mail

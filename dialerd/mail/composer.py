@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from dialerd import log
 from dialerd.mail import unsubscribe
-from dialerd.mail.attachments import check_path, read_files
+from dialerd.mail.attachments import read_files
 from dialerd.mail.details import Details, read_details
 from dialerd.mail.headers import clean, head, mailbox, wire_address, words
 from dialerd.mail.invitation import KIND, calendar
@@ -26,7 +26,7 @@ from dialerd.model.mail import Mail
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed
 
-__all__ = ["Composer", "check"]
+__all__ = ["Composer"]
 
 logger = log.get(__name__)
 
@@ -64,22 +64,6 @@ class Composer:
         except Exception as error:  # a bug, met by an odd message: nothing of it has gone, so it is no doubt
             logger.exception("mail_not_composed", message_id=message.id)
             return Failed(f"cannot be composed: {type(error).__name__}")
-
-
-def check(campaign: Campaign, address: str, data: str, details: Mapping[str, object] | None) -> None:
-    """Raise BadText where a mail to this address could not be composed; the attachments' files are not looked at."""
-    if campaign.email is None:  # its driver says so, and the message waits
-        return
-    asked = read_details(details, campaign.zone)
-    wording = word(campaign, campaign.email, address, data, asked)
-    if wording.html is None:
-        wording.text()
-    if asked.attachments and campaign.email.attachments is None:
-        raise BadText(
-            f"campaign {campaign.name} sends no attachments: its key email.attachments is not set", "bad text"
-        )
-    for path in asked.attachments:
-        check_path(path)
 
 
 class _Form:

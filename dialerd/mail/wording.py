@@ -1,11 +1,12 @@
 """What a mail says: its subject, its HTML and its text, with the variables filled in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from dialerd.mail import unsubscribe
-from dialerd.mail.details import Details
+from dialerd.mail.attachments import check_path
+from dialerd.mail.details import Details, read_details
 from dialerd.mail.headers import one_line
 from dialerd.mail.plain import looks_like_html, text_of
 from dialerd.mail.templates import compiled
@@ -13,7 +14,7 @@ from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import BadText
 from dialerd.model.placeholders import PLACEHOLDER, filled
 
-__all__ = ["NoTemplate", "Wording", "word"]
+__all__ = ["NoTemplate", "Wording", "check", "word"]
 
 #: Variables that every mail has, unless it brings its own: where the recipient unsubscribes, if the campaign has that.
 UNSUBSCRIBE_URL = "unsubscribe_url"
@@ -58,6 +59,22 @@ def word(campaign: Campaign, email: EmailPart, address: str, data: str, details:
     template = compiled(source, campaign.missing)
     html = template.html(variables) if template.has_html else None
     return Wording(subject, html, partial(template.text, variables), link)
+
+
+def check(campaign: Campaign, address: str, data: str, details: Mapping[str, object] | None) -> None:
+    """Raise BadText where a mail to this address could not be composed; the attachments' files are not looked at."""
+    if campaign.email is None:  # its driver says so, and the message waits
+        return
+    asked = read_details(details, campaign.zone)
+    wording = word(campaign, campaign.email, address, data, asked)
+    if wording.html is None:
+        wording.text()
+    if asked.attachments and campaign.email.attachments is None:
+        raise BadText(
+            f"campaign {campaign.name} sends no attachments: its key email.attachments is not set", "bad text"
+        )
+    for path in asked.attachments:
+        check_path(path)
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from dialerd.mail import Composer
+from dialerd.mail.composer import Composer
 from dialerd.mail.templates import compiled
 from dialerd.model.campaign import Campaign, EmailPart, TemplateSource
 from dialerd.model.mail import Mail

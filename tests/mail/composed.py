@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from dialerd.mail import Composer
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.mail import Mail
 from dialerd.model.message import Channel, Message

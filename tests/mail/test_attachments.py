@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dialerd.mail import Composer
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.mail import Mail
 from dialerd.model.message import Channel
