@@ -59,6 +59,7 @@ def test_texts_that_cannot_go(data: str, reason: str) -> None:
         ("", {"template": "t"}, "bad variables"),
         ("hello ${name}", {"variables": {"x": 1}}, "bad variables"),
         ("hello", {"variables": {"x": 1}, "subject": "${y}"}, "bad variables"),
+        ("hello", {"subject": "x" * 1001}, "too long"),
         ("hello", {"attachments": ["../x"]}, "bad text"),
         ("hello", {"invitation": {"title": "x"}}, "bad text"),
     ],

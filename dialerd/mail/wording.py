@@ -19,6 +19,8 @@ __all__ = ["NoTemplate", "Wording", "check", "word"]
 #: Variables that every mail has, unless it brings its own: where the recipient unsubscribes, if the campaign has that.
 UNSUBSCRIBE_URL = "unsubscribe_url"
 
+LONGEST_SUBJECT = 1000
+
 
 class NoTemplate(BadText):
     """A message asks for a template that is not there (any more)."""
@@ -44,6 +46,8 @@ def word(campaign: Campaign, email: EmailPart, address: str, data: str, details:
     variables = given if link is None else {UNSUBSCRIBE_URL: link, **given}
     fill = partial(filled, variables=variables if given else {}, missing=campaign.missing)
     subject = one_line(fill(one_line(details.subject) or email.subject))
+    if len(subject) > LONGEST_SUBJECT:
+        raise BadText(f"the subject has {len(subject)} characters, and {LONGEST_SUBJECT} are the most", "too long")
     name = details.template or email.template
     if data.strip():
         if looks_like_html(data):

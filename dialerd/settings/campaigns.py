@@ -77,7 +77,7 @@ def _header(value: object) -> str:
 
 
 def _link(value: object) -> str:
-    link = word(1, 500)(value)
+    link = word(1, 400)(value)
     if not link.isascii() or not re.fullmatch(r"https://[^\s/?#<>\"@]+(?:[/?][^\s#<>\"]*)?", link):
         # RFC 8058, section 3.1: one click works over HTTPS only.
         raise expected("a link such as https://example.com/unsubscribe, in ASCII and without a #")
