@@ -13,7 +13,7 @@ from dialerd.model.errors import DialerdError, Unavailable
 __all__ = ["bounce"]
 
 #: What a bounce has to say stands at its beginning; the mail that it brings back may be long.
-MOST_BYTES = 4_000_000
+MOST_BYTES = 1_000_000
 CHUNK = 65_536
 
 

@@ -21,7 +21,7 @@ UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 VERP = re.compile(rf"\+({UUID})@", re.IGNORECASE)
 MESSAGE_ID = re.compile(rf"<({UUID})@", re.IGNORECASE)
 #: Some quote the headers in their text.
-QUOTED_ID = re.compile(rf"^[>\s]*message-id:\s*<({UUID})@".encode(), re.IGNORECASE | re.MULTILINE)
+QUOTED_ID = re.compile(rf"^[> \t]{{0,100}}message-id:[ \t]*<({UUID})@".encode(), re.IGNORECASE | re.MULTILINE)
 
 #: Where mail servers note to whom they deliver a mail.
 DELIVERED_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "To")

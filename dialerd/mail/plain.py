@@ -14,6 +14,9 @@ HTML = re.compile(
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
 KEPT = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
+#: A `<` that ends in no tag. The parser would look for its end up to the end of the text, and so for each of them.
+UNCLOSED = re.compile(r"<(?![^<>]*>)")
+
 
 def looks_like_html(text: str) -> bool:
     """Tell whether a body is meant as HTML: it has at least one tag that mails use."""
@@ -29,12 +32,23 @@ def text_of(html: str, keep: re.Pattern[str] | None = None) -> str:
         return f"{OPEN}{len(kept) - 1}{CLOSE}"
 
     html = html.replace(OPEN, "").replace(CLOSE, "")
+    if keep is not None:
+        html = keep.sub(token, html)
     reader = _Reader()
-    reader.feed(keep.sub(token, html) if keep is not None else html)
+    reader.feed(UNCLOSED.sub("&lt;", _without_comments(html)))
     reader.close()
     lines = (" ".join(line.split()) for line in "".join(reader.pieces).split("\n"))
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     return KEPT.sub(lambda match: kept[int(match[1])], text)
+
+
+def _without_comments(html: str) -> str:
+    pieces = []
+    at = 0
+    while (begin := html.find("<!--", at)) >= 0 and (end := html.find("-->", begin)) >= 0:
+        pieces.append(html[at:begin])
+        at = end + 3
+    return "".join([*pieces, html[at:]])
 
 
 class _Reader(HTMLParser):

@@ -103,3 +103,9 @@ def test_whatever_comes(noise: bytes, at: int, cut: int) -> None:
     found = read_bounce(whole[:at] + noise + whole[at + cut :])
 
     assert found is None or (found.text.isprintable() and found.text.encode() is not None)
+
+
+@pytest.mark.parametrize("noise", [b"\n", b">", b"> \n", b"message-id: <\n", b"550 5.1.1 ", b"--x\n"])
+def test_a_long_mail_takes_a_moment(noise: bytes) -> None:
+    """Anybody can write to a return path: a mail made to be slow to read is read at once."""
+    assert read_bounce(f"To: {VERP}\n\n".encode() + noise * (300_000 // len(noise))) is None

@@ -47,3 +47,16 @@ def test_text_of(html: str, text: str) -> None:
 def test_text_of_never_fails(html: str) -> None:
     """Whatever is taken for HTML has a text."""
     text_of(html)
+
+
+@pytest.mark.parametrize(
+    "piece", ["<a ", "<a b=", "<a href='", "<!--", "</", "<![CDATA[", "<?", "<p x='>", "{{a}}", "<b>"]
+)
+def test_text_of_never_takes_long(piece: str) -> None:
+    """A long text of broken tags takes a moment: a parser that looked for each one's end would take hours."""
+    text_of(piece * (300_000 // len(piece)))
+
+
+def test_comments_say_nothing() -> None:
+    """What is commented out is not read, tags in it included; a comment that never ends is none."""
+    assert text_of("a<!-- <b>no</b> --> b <!--[if mso]><table><![endif]-->c <!-- d") == "a b c <!-- d"
