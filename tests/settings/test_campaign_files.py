@@ -19,6 +19,7 @@ from dialerd.model.campaign import (
     UnicodeRule,
 )
 from dialerd.model.message import Channel
+from dialerd.model.placeholders import Missing
 from dialerd.settings import Settings, load
 
 Read = Callable[..., Settings]
@@ -56,6 +57,7 @@ def test_full_campaign(read: Read) -> None:
     region = "UY"
     unicode = "transliterate"
     max_parts = 255
+    missing = "blank"
     """
     assert read(a=text).campaigns["Full"] == Campaign(
         name="Full",
@@ -77,6 +79,7 @@ def test_full_campaign(read: Read) -> None:
         region="UY",
         unicode=UnicodeRule.TRANSLITERATE,
         max_parts=255,
+        missing=Missing.BLANK,
     )
 
 
