@@ -1,7 +1,7 @@
 """The parts of a mail's body, encoded as the standard library's EmailMessage would with `cte_type="7bit"`.
 
 7 bit, so that no relay has to encode anew what was signed. Written out here because building an EmailMessage for each
-recipient and flattening it takes six times as long as sending the result; the tests compare the two.
+recipient and flattening it takes ten times as long; the tests compare the two.
 """
 
 import binascii
