@@ -1,8 +1,8 @@
 """Attempts under way at one provider: each claimed message, at its start, through the driver, to its outcome."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 
 from dialerd import log
 from dialerd.drivers.base import Driver
@@ -10,6 +10,7 @@ from dialerd.failpoint import hit
 from dialerd.model.errors import Refused
 from dialerd.model.message import Message
 from dialerd.model.outcome import Failed, InDoubt, Outcome
+from dialerd.spacing import Distance, Spacing
 
 __all__ = ["Attempts"]
 
@@ -17,13 +18,15 @@ logger = log.get(__name__)
 
 #: A worker that never has to wait lets the others have the loop after so many messages.
 TURN = 50
+#: A start may come this much before the moment that was booked for it.
+WORTH_WAITING_S = 0.001
 
 
 class Attempts:
     """Runs attempts, at most `most` at a time, and tells how each went.
 
     `worded(message)` returns a message as the driver is given it; what it refuses has failed.
-    `wait_s(message)` is asked at a message's start and returns how much longer it has to wait, in seconds.
+    `distances(message)` is asked at a message's start: what it keeps free of other starts behind it.
     `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
     tried: after stop(), or when `may_start(message)` is false at its time. `idle()` is called when nothing is under
     way.
@@ -35,7 +38,7 @@ class Attempts:
         *,
         most: int,
         worded: Callable[[Message], Message],
-        wait_s: Callable[[Message], float],
+        distances: Callable[[Message], Sequence[Distance]],
         may_start: Callable[[Message], bool],
         ended: Callable[[Message, Outcome, float], None],
         unstarted: Callable[[Message], None],
@@ -44,11 +47,14 @@ class Attempts:
         self._driver = driver
         self._most = most
         self._worded = worded
-        self._wait_s = wait_s
+        self._distances = distances
+        self._spacing = Spacing(self._pass)
         self._may_start = may_start
         self._ended = ended
         self._unstarted = unstarted
         self._nothing_left = idle
+        #: How many were claimed and have not started yet, of each campaign.
+        self.waiting: Counter[str] = Counter()
         self._ready: deque[tuple[Message, float]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._waiting: list[asyncio.Future[None]] = []
@@ -60,13 +66,17 @@ class Attempts:
     def add(self, messages: Iterable[tuple[Message, float]]) -> None:
         """Take messages, each with the seconds from now at which it may start."""
         now = asyncio.get_running_loop().time()
-        self._ready.extend((message, now + start_in_s) for message, start_in_s in messages)
+        for message, start_in_s in messages:
+            self._ready.append((message, now + start_in_s))
+            self.waiting[message.campaign] += 1
         self._call_worker()
 
     def give_back_ready(self) -> None:
         """Hand back what no worker has taken yet."""
         while self._ready:
-            self._unstarted(self._ready.popleft()[0])
+            message, _ = self._ready.popleft()
+            self.waiting[message.campaign] -= 1
+            self._unstarted(message)
 
     async def stop(self, seconds: float) -> None:
         """Start nothing more; give what is under way so many seconds, then cut it off: it is in doubt."""
@@ -117,8 +127,12 @@ class Attempts:
                 continue
             message, start_at = self._ready.popleft()
             self._call_worker()
-            await self._pass(start_at - asyncio.get_running_loop().time())
-            await self._pass(self._wait_s(message))
+            wait_s = start_at - asyncio.get_running_loop().time()
+            if wait_s > WORTH_WAITING_S:
+                await self._pass(wait_s)
+            if distances := self._distances(message):
+                await self._spacing.turn(distances)
+            self.waiting[message.campaign] -= 1
             if self._stopping.is_set() or not self._may_start(message):
                 self._unstarted(message)
             else:
@@ -127,13 +141,14 @@ class Attempts:
             if done % TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _pass(self, wait_s: float) -> None:
-        if wait_s > 0.001:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+    async def _pass(self, wait_s: float) -> bool:
+        """Let the time pass; False, perhaps earlier, when nothing is to start any more."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+        return not self._stopping.is_set()
 
     async def _attempt(self, message: Message) -> None:
         loop = asyncio.get_running_loop()

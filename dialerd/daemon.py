@@ -1,6 +1,7 @@
 """The composition root: builds every part, starts them, drains them, stops them."""
 
 import asyncio
+import gc
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -34,6 +35,8 @@ LAST_WORDS_S = 20.0
 #: A batch run gives up when the database was away for so long.
 DATABASE_PATIENCE_S = 60.0
 RESTART_S = 5.0
+#: How many new objects make the garbage collector look at them, and how many such looks make it look further.
+GARBAGE = (20_000, 10, 10)
 
 
 def utcnow() -> datetime:
@@ -119,6 +122,11 @@ async def _built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIter
             await store.transact(migrate)
         parts = _Parts(settings, store, clock)
         await parts.lease.begin()
+        # What stands now stands to the end, and messages come and go in no cycles: a garbage collector that walks
+        # through all modules every few hundred messages took an eighth of the time of a drain.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         yield parts
     finally:
         store.close()

@@ -14,13 +14,15 @@ from dialerd.drivers.base import Driver
 from dialerd.examine import ZONE_NOT_ASKED, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
-from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
+from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Unavailable
 from dialerd.model.message import Channel, Message, State
 from dialerd.model.outcome import Outcome
+from dialerd.model.pace import HORIZON_S
 from dialerd.model.placeholders import Missing, worded
 from dialerd.model.retry import Verdict, verdict
 from dialerd.model.rules import CampaignState, state_of
+from dialerd.spacing import Distance
 from dialerd.spool import Notice, Spool
 from dialerd.store.claim import Claimed, Order, Terms
 
@@ -30,8 +32,6 @@ logger = log.get(__name__)
 
 #: How long to wait before asking again when the database is away or our lease has run out.
 TROUBLE_S = 0.5
-#: Attempts that were late (a busy machine) do not start in a heap: they keep this part of their distance.
-CATCHING_UP = 0.97
 #: A batch run gives a provider up that is away for longer than so many waits, each twice as long as the one before,
 MOST_WAITS = 2
 #: or that takes nothing because of its rate for so many, or wants to be left alone for so long.
@@ -73,7 +73,7 @@ class Dialer:
             driver,
             most=max_in_flight,
             worded=self._worded,
-            wait_s=self._wait_s,
+            distances=self._distances,
             may_start=lambda message: spool.may_start(message) and self.breaker.allows(loop.time()) > 0,
             ended=self._ended,
             unstarted=self._give_back,
@@ -82,8 +82,8 @@ class Dialer:
         self._out: Counter[str] = Counter()
         #: Campaigns that had no permit of their own left when we asked last.
         self._narrow: set[str] = set()
-        #: When the next attempt may start, of each paced campaign and (None) of the provider.
-        self._next_start: dict[str | None, float] = {}
+        #: Each campaign as it was at the last claim of its messages.
+        self._claimed_under: dict[str, Campaign] = {}
         self._paused: frozenset[str] = frozenset()
         self._served: dict[str, int] = {}
         self._rated = (asyncio.get_running_loop().time(), 0)
@@ -196,11 +196,13 @@ class Dialer:
         self._work = False
         self._ask_at = None
         if not self._spool.lease.valid:
-            self._ask_at = loop.time() + TROUBLE_S
+            self._ask_again_in(TROUBLE_S)
             return
         now = self._spool.clock()
         free = self.breaker.allows(loop.time()) - self.in_flight
-        terms = self._terms(now, free)
+        if self._interval_s is not None:
+            free = min(free, self._room(self._interval_s, self._attempts.waiting.total()))
+        terms = self._terms(now, free) if free > 0 else {}
         if not terms:
             self._spool.database_answered(f"claim for {self.name}")
             return
@@ -220,7 +222,7 @@ class Dialer:
             claimed = await self._spool.claim(order)
         except DatabaseGone as error:
             self._spool.database_failed(error, f"claim for {self.name}")
-            self._ask_at = loop.time() + TROUBLE_S
+            self._ask_again_in(TROUBLE_S)
         else:
             self._spool.database_answered(f"claim for {self.name}")
             self._take(claimed)
@@ -230,6 +232,7 @@ class Dialer:
         self._out.update(by_campaign)
         turn = max(self._served.values(), default=0) + 1
         self._served.update(dict.fromkeys(by_campaign, turn))
+        self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
         if self._draining:
             for message, _ in claimed.messages:
                 self._give_back(message)
@@ -239,7 +242,7 @@ class Dialer:
         if claimed.ended:
             logger.info("messages_ended", provider=self.name, **{str(name): n for name, n in claimed.ended.items()})
         if claimed.free_in_s is not None:
-            self._ask_at = asyncio.get_running_loop().time() + claimed.free_in_s
+            self._ask_again_in(claimed.free_in_s)
         if claimed.more and (claimed.messages or claimed.ended or claimed.free_in_s is None):
             self._work = True
 
@@ -250,12 +253,28 @@ class Dialer:
         terms = {}
         for campaign in sorted(self._open_campaigns(now), key=lambda campaign: self._served.get(campaign.name, 0)):
             own = free if campaign.max_in_flight is None else campaign.max_in_flight - self._out[campaign.name]
+            if campaign.interval_s is not None:
+                own = min(own, self._room(campaign.interval_s, self._attempts.waiting[campaign.name]))
             if own > 0:
                 terms[campaign.name] = Terms(campaign, min(own, free))
                 self._narrow.discard(campaign.name)
             else:
                 self._narrow.add(campaign.name)
         return terms
+
+    def _room(self, interval_s: float, waiting: int) -> int:
+        """Return how many more may be claimed: on a busy machine, what was claimed may not have started in time.
+
+        Without it such starts would heap up, and what a pause forbids would be on its way for longer than a horizon.
+        """
+        room = int(HORIZON_S / interval_s) + 2 - waiting
+        if room <= 0:
+            self._ask_again_in(HORIZON_S / 2)
+        return room
+
+    def _ask_again_in(self, seconds: float) -> None:
+        at = asyncio.get_running_loop().time() + seconds
+        self._ask_at = at if self._ask_at is None else min(self._ask_at, at)
 
     def _open_campaigns(self, now: datetime) -> list[Campaign]:
         # Rules speak of minutes: within one they say the same, whoever asks.
@@ -270,25 +289,15 @@ class Dialer:
             self._open = known = (minute, self.campaigns, self._paused, is_open)
         return known[3]
 
-    def _wait_s(self, message: Message) -> float:
-        """Return how long a message whose start has come still keeps its distance, and book its start."""
+    def _distances(self, message: Message) -> list[Distance]:
+        """Return what a start keeps free behind it, of its campaign's pace and of the provider's."""
         campaign = self.campaigns.get(message.campaign)
-        distances: dict[str | None, float] = {}
+        distances = []
         if campaign is not None and campaign.interval_s:
-            distances[campaign.name] = campaign.interval_s
+            distances.append(Distance(campaign.name, campaign.interval_s))
         if self._interval_s:
-            distances[None] = self._interval_s * message.parts
-        if not distances:
-            return 0
-        now = asyncio.get_running_loop().time()
-        start = now
-        for name, distance_s in distances.items():
-            booked = self._next_start.get(name, now)
-            # A campaign that a reload has made faster does not wait for the pace that was.
-            start = max(start, booked if name is None else min(booked, now + distance_s))
-        for name, distance_s in distances.items():
-            self._next_start[name] = start + distance_s * CATCHING_UP
-        return start - now
+            distances.append(Distance(None, self._interval_s, message.parts))
+        return distances
 
     def _worded(self, message: Message) -> Message:
         """Return an SMS with its variables filled in, where it brings any; a mail is composed by its driver."""
@@ -304,13 +313,13 @@ class Dialer:
         if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
             logger.warning("provider_shut", provider=self.name, reason=self.breaker.reason)
             self._attempts.give_back_ready()
-        # A campaign whose file has gone meanwhile: the cautious rules.
-        campaign = self.campaigns.get(message.campaign)
+        # One whose file has gone, or names another provider by now, ends by the rules under which it was claimed.
+        campaign = self.campaigns.get(message.campaign) or self._claimed_under[message.campaign]
         decided = verdict(
             outcome,
             attempt=message.attempt,
-            policy=campaign.retry if campaign else RetryPolicy(),
-            on_doubt=campaign.on_doubt if campaign else OnDoubt.HOLD,
+            policy=campaign.retry,
+            on_doubt=campaign.on_doubt,
             now=self._spool.clock(),
             jitter=jitter,
         )
@@ -331,13 +340,14 @@ class Dialer:
         self._settle(message, UNSTARTED)
 
     def _settle(self, message: Message, decided: Verdict) -> None:
-        def released() -> None:
-            self._out[message.campaign] -= 1
-            self._stir.set()
-            if decided.state is State.QUEUED or message.campaign in self._narrow:
-                self._work = True
+        self._spool.settle(message, self.name, decided, self._released)
 
-        self._spool.settle(message, self.name, decided, released)
+    def _released(self, message: Message, decided: Verdict) -> None:
+        """Take a permit back, now that the outcome is committed."""
+        self._out[message.campaign] -= 1
+        self._stir.set()
+        if decided.state is State.QUEUED or message.campaign in self._narrow:
+            self._work = True
 
     async def _probe(self) -> None:
         error: str | None = None

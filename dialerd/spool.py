@@ -32,6 +32,9 @@ MOST_SETTLED = 500
 MOST_RIPENED = 1000
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
+#: After a claim whose answer got lost we look for what it took at once, and again so many seconds later: the server may
+#: still be committing it, for as long as a dead connection takes to be noticed.
+LOOK_FOR_STRAYS_S = (0.0, 5.0, 75.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class _Hold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
+    message: Message
     settlement: Settlement
     hold: _Hold
-    settled: Callable[[], None]
+    settled: Callable[[Message, Verdict], None]
 
 
 class Spool:
@@ -84,7 +88,8 @@ class Spool:
         self._asking = 0
         self._claiming = 0
         self._changed = asyncio.Event()
-        self._strays = False
+        #: When to look for what lost claims took, on the loop's clock.
+        self._strays_at: list[float] = []
         self._strays_lock = asyncio.Lock()
 
     # -- looking -----------------------------------------------------------------------------------------------
@@ -109,7 +114,7 @@ class Spool:
                 pass
 
     async def _look(self) -> float:
-        if self._strays:
+        if self._strays_due():
             await self._return_strays()
         now = self.clock()
         ripe_at, notice = await self.store.read(_read_notice)
@@ -136,7 +141,7 @@ class Spool:
         """Take the next messages for this incarnation. Raises DatabaseGone, and nothing is held then."""
         self._asking += 1
         try:
-            if self._strays:
+            if self._strays_due():
                 await self._return_strays()
             claimed = await self._claim(order)
             hold = _Hold(order.incarnation, order.now)
@@ -154,7 +159,8 @@ class Spool:
             claimed = await self.store.transact(claim, order)
         except BaseException:
             # Whether the commit stood nobody knows; before the next claim we look.
-            self._strays = True
+            now = asyncio.get_running_loop().time()
+            self._strays_at = [now + seconds for seconds in LOOK_FOR_STRAYS_S]
             raise
         finally:
             self._claiming -= 1
@@ -169,12 +175,16 @@ class Spool:
     def _held_by(self, message: Message) -> _Hold:
         return self._held[message.seq, message.attempt]
 
+    def _strays_due(self) -> bool:
+        return bool(self._strays_at) and self._strays_at[0] <= asyncio.get_running_loop().time()
+
     async def _return_strays(self) -> None:
         async with self._strays_lock:
-            while self._strays and self._claiming:
+            while self._strays_at and self._claiming:
                 self._changed.clear()
                 await self._changed.wait()
-            if self._strays:
+            if self._strays_at:
+                began = asyncio.get_running_loop().time()
                 # What is on its way back anyway may have got there, and been claimed anew by what got lost.
                 returning = {
                     item.settlement.seq
@@ -184,14 +194,16 @@ class Spool:
                 }
                 known = [seq for seq, _ in self._held if seq not in returning]
                 returned = await self.store.transact(give_back, incarnation=self.lease.incarnation, except_seqs=known)
-                self._strays = False
+                self._strays_at = [at for at in self._strays_at if at > began]
                 if returned:
                     logger.warning("claims_returned", count=returned)
 
     # -- settling ----------------------------------------------------------------------------------------------
 
-    def settle(self, message: Message, provider: str, verdict: Verdict, settled: Callable[[], None]) -> None:
-        """Have a verdict recorded; `settled` is called once it is committed."""
+    def settle(
+        self, message: Message, provider: str, verdict: Verdict, settled: Callable[[Message, Verdict], None]
+    ) -> None:
+        """Have a verdict recorded; `settled` is called with both once it is committed."""
         hold = self._held_by(message)
         settlement = Settlement(
             seq=message.seq,
@@ -201,7 +213,7 @@ class Spool:
             provider=provider,
             verdict=verdict,
         )
-        self._pending.append(_Pending(settlement, hold, settled))
+        self._pending.append(_Pending(message, settlement, hold, settled))
         self._pending_added.set()
         if len(self._pending) >= MOST_SETTLED:
             self._hurry.set()
@@ -247,7 +259,7 @@ class Spool:
             attempt = item.settlement.seq, item.settlement.attempt
             if self._held.get(attempt) is item.hold:
                 del self._held[attempt]
-            item.settled()
+            item.settled(item.message, item.settlement.verdict)
         self._changed.set()
         self.database_answered("settle")
 
@@ -259,7 +271,7 @@ class Spool:
         while self._asking or self._held:
             self._changed.clear()
             await self._changed.wait()
-        if self._strays:
+        if self._strays_at:
             await self._return_strays()
 
     # -- the database's health ---------------------------------------------------------------------------------

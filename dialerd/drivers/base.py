@@ -4,8 +4,9 @@ from typing import Protocol
 
 from dialerd.model.message import Message
 from dialerd.model.outcome import Outcome
+from dialerd.model.receipt import Inbound, Receipt
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "Inbox", "Listener"]
 
 
 class Driver(Protocol):
@@ -31,3 +32,23 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; a second time does nothing. A `send` after it is Unreachable."""
+
+
+class Inbox(Protocol):
+    """Where a driver puts what a provider tells by itself. What was put there stands in the database on return.
+
+    Raises DatabaseGone when it does not: the provider must not be told that we have it.
+    """
+
+    async def receipt(self, receipt: Receipt) -> None:
+        """Take a receipt; again and again the same one does no harm."""
+
+    async def inbound(self, inbound: Inbound) -> None:
+        """Take an SMS that somebody sent to us; again and again the same one does no harm."""
+
+
+class Listener(Driver, Protocol):
+    """A driver whose provider also speaks to us, on connections of ours."""
+
+    async def listen(self, inbox: Inbox) -> None:
+        """Keep connected and hand on what the provider tells, until cancelled; trouble is the driver's own."""

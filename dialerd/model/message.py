@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -46,7 +46,9 @@ class Status(StrEnum):
 class Message:
     """A claimed message: what a driver needs to send it and the dialer to settle it.
 
-    `attempt` counts from 1 and is the one under way. `parts` is the number of SMS parts, 1 for an e-mail.
+    `attempt` counts from 1 and is the one under way. `parts` is the number of SMS parts, 1 for an e-mail. Of a long
+    SMS `accepted` has the parts (from 1) that the provider took at earlier attempts, with its names for them, under the
+    concatenation `reference`. After `expires_at` nobody wants it any more; None: always.
     """
 
     id: str
@@ -65,6 +67,9 @@ class Message:
     queued_at: datetime
     attempt: int
     parts: int
+    reference: int | None = None
+    accepted: Mapping[int, str | None] = field(default_factory=dict)
+    expires_at: datetime | None = None
 
 
 def new_id() -> str:

@@ -1,15 +1,20 @@
 """What a provider said of an attempt. A driver returns one of these and never raises for a message."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Sent", "Throttled", "Unreachable"]
+__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Partly", "Sent", "Throttled", "Unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took the message; `provider_id` is its own name for it, if it gave one."""
+    """The provider took the message; `provider_id` is its own name for it, if it gave one.
+
+    `part_ids` are its names for the parts of a long SMS, in order, where it names them one by one.
+    """
 
     provider_id: str | None = None
+    part_ids: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +54,18 @@ class Unreachable:
     error: str
 
 
-Outcome = Sent | Failed | Deferred | InDoubt | Throttled | Unreachable
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """The provider took some parts of a long SMS and not the others.
+
+    `accepted` has the numbers (from 1) of all parts it has taken so far, each with the provider's name for it;
+    `reference` is the concatenation reference they carry, under which the missing ones are to follow (None: unknown).
+    `rest` is what it said of the others.
+    """
+
+    accepted: Mapping[int, str | None]
+    reference: int | None
+    rest: Failed | Deferred | InDoubt | Throttled | Unreachable
+
+
+Outcome = Sent | Partly | Failed | Deferred | InDoubt | Throttled | Unreachable

@@ -1,11 +1,12 @@
 """What follows from an outcome: the end, another try later, a doubt, or back to the queue as if nothing was."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dialerd.model.campaign import OnDoubt, RetryPolicy
 from dialerd.model.message import State, Status
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 
 __all__ = ["Verdict", "backoff_s", "verdict"]
 
@@ -16,7 +17,8 @@ LONGEST_ERROR = 500
 class Verdict:
     """Where a settled message goes: exactly one of `status` (to sms_repo) and `state` (stays in sms_spool) is set.
 
-    `due_at` is the next time of a deferred one. `spent` is 0 when the attempt does not count, else 1.
+    `due_at` is the next time of a deferred one. `spent` is 0 when the attempt does not count, else 1. Of a long SMS
+    `accepted` has the parts that the provider has taken, with its names for them, under `reference`.
     """
 
     status: Status | None = None
@@ -25,6 +27,8 @@ class Verdict:
     provider_id: str | None = None
     due_at: datetime | None = None
     spent: int = 1
+    reference: int | None = None
+    accepted: Mapping[int, str | None] | None = None
 
 
 def backoff_s(policy: RetryPolicy, attempt: int, jitter: float) -> float:
@@ -47,6 +51,11 @@ def verdict(
     match outcome:
         case Sent(provider_id):
             return Verdict(status=Status.SENT, provider_id=None if provider_id is None else _storable(provider_id))
+        case Partly(accepted, reference, rest):
+            if reference is None and not isinstance(rest, Failed):
+                rest = InDoubt(f"took some parts, under a reference that is not known: {rest.error}")
+            of_rest = verdict(rest, attempt=attempt, policy=policy, on_doubt=on_doubt, now=now, jitter=jitter)
+            return replace(of_rest, reference=reference, accepted=accepted)
         case Failed(error):
             return Verdict(status=Status.FAILED, error=_short(error))
         case Deferred(error, retry_after_s):

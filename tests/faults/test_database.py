@@ -15,7 +15,8 @@ from dialerd.model.campaign import RetryPolicy
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Outcome, Sent, Unreachable
-from dialerd.store.settle import settle
+from dialerd.store.claim import claim
+from dialerd.store.settle import give_back, settle
 from tests.crash.harness import Databases, Site
 from tests.crash.processes import until
 from tests.postgres import PostgresServer
@@ -220,3 +221,32 @@ async def test_what_was_given_back_and_claimed_anew(rig_of: Callable[..., Rig]) 
         assert 1 == len(rig.driver.sent)
         assert 2 == len(rig.driver.started)
         assert [(1,)] == await rig.rows("SELECT attempts FROM sms_repo")
+
+
+async def test_a_claim_that_is_committed_after_its_connection_broke(
+    rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a lost claim took is found even when the server commits it only after we had looked; it goes once."""
+    monkeypatch.setattr("dialerd.spool.LOOK_FOR_STRAYS_S", (0.0, 0.5, 1.0))
+    late: list[Callable[[], Any]] = []
+
+    async with rig_of(None, max_in_flight=3) as rig:
+        transact = rig.store.transact
+
+        async def breaking(function: Callable[..., Any], /, *args: Any, **given: Any) -> Any:
+            if function is claim and not late:
+                late.append(lambda: transact(function, *args, **given))
+                raise DatabaseGone("the connection broke")
+            done = await transact(function, *args, **given)
+            if function is give_back and len(late) == 1:
+                late.append(late[0])
+                await late[0]()
+            return done
+
+        rig.store.transact = breaking  # type: ignore[method-assign]
+        some = [message() for _ in range(5)]
+        await rig.submit(*some)
+        await rig.until_sent(5)
+        rig.store.transact = transact  # type: ignore[method-assign]
+
+        assert sorted(m.id for m in some) == sorted(m.id for m in rig.driver.started)

@@ -111,8 +111,9 @@ async def test_what_an_earlier_life_claimed_is_not_started(rig_of: Callable[...,
     lives: list[tuple[str, str]] = []
 
     async def answer(one: Message) -> Sent:
-        ((incarnation,),) = await rig.rows(f"SELECT incarnation FROM sms_spool WHERE id = '{one.id}'")
-        lives.append((incarnation, rig.lease.incarnation))
+        begun_under = rig.lease.incarnation
+        ((claimed_under,),) = await rig.rows(f"SELECT incarnation FROM sms_spool WHERE id = '{one.id}'")
+        lives.append((claimed_under, begun_under))
         return Sent()
 
     rig = rig_of(answer, per_second=10, max_in_flight=10)
