@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dialerd import log
 from dialerd.drivers.base import Driver, NothingSent
 from dialerd.failpoint import hit
+from dialerd.model.errors import Refused
 from dialerd.model.message import Message
-from dialerd.model.outcome import InDoubt, Outcome
+from dialerd.model.outcome import Failed, InDoubt, Outcome
 from dialerd.spacing import Distance, Spacing
 
 __all__ = ["Attempts"]
@@ -24,6 +25,7 @@ WORTH_WAITING_S = 0.001
 class Attempts:
     """Runs attempts, at most `most` at a time, and tells how each went.
 
+    `worded(message)` returns a message as the driver is given it; what it refuses has failed.
     `distances(message)` is asked at a message's start: what it keeps free of other starts behind it.
     `ended(message, outcome, took_s)` is called for each attempt, `unstarted(message)` for a message that was not
     tried: after stop(), which may also cut it off before anything of it was sent, or when `may_start(message)` is
@@ -36,6 +38,7 @@ class Attempts:
         driver: Driver,
         *,
         most: int,
+        worded: Callable[[Message], Message],
         distances: Callable[[Message], Sequence[Distance]],
         may_start: Callable[[Message], bool],
         ended: Callable[[Message, Outcome, float], None],
@@ -44,6 +47,7 @@ class Attempts:
     ) -> None:
         self._driver = driver
         self._most = most
+        self._worded = worded
         self._distances = distances
         self._spacing = Spacing(self._pass)
         self._may_start = may_start
@@ -174,6 +178,10 @@ class Attempts:
         self._ended(message, outcome, loop.time() - began)
 
     async def _outcome(self, message: Message) -> Outcome:
+        try:
+            message = self._worded(message)
+        except Refused as refused:
+            return Failed(str(refused))
         hit("send.begin")
         limit_s = self._driver.attempt_limit_s
         try:

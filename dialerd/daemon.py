@@ -299,7 +299,10 @@ def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
 def _messages_changed(old: Settings, fresh: Settings, provider: str) -> bool:
     """Tell whether that changed of the campaigns by which this provider's driver composes mails, numbers and texts."""
     before, after = (
-        {name: (one.email, one.region, one.unicode) for name, one in campaigns_of(provider, settings).items()}
+        {
+            name: (one.email, one.region, one.unicode, one.missing, one.zone)
+            for name, one in campaigns_of(provider, settings).items()
+        }
         for settings in (old, fresh)
     )
     return before != after

@@ -17,9 +17,10 @@ from dialerd.model.breaker import Breaker
 from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Unavailable
-from dialerd.model.message import Message, State
+from dialerd.model.message import Channel, Message, State
 from dialerd.model.outcome import Outcome
 from dialerd.model.pace import HORIZON_S
+from dialerd.model.placeholders import Missing, worded
 from dialerd.model.retry import Verdict, verdict
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.spacing import Distance
@@ -83,6 +84,7 @@ class Dialer:
         self._attempts = Attempts(
             driver,
             most=max_in_flight,
+            worded=self._worded,
             distances=self._distances,
             may_start=lambda message: spool.may_start(message) and self.breaker.allows(loop.time()) > 0,
             ended=self._ended,
@@ -360,6 +362,13 @@ class Dialer:
         if self.interval_s:
             distances.append(Distance(None, self.interval_s, max(message.parts - len(message.accepted), 1)))
         return distances
+
+    def _worded(self, message: Message) -> Message:
+        """Return an SMS with its variables filled in, where it brings any; a mail is composed by its driver."""
+        if message.channel is not Channel.SMS or not message.details:
+            return message
+        campaign = self.campaigns.get(message.campaign)
+        return worded(message, campaign.missing if campaign else Missing.ERROR)
 
     # -- what becomes of attempts --------------------------------------------------------------------------------
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dialerd import addresses
+from dialerd.mail.wording import check
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel
+from dialerd.model.placeholders import filled, variables_of
 from dialerd.model.text import count_parts
 from dialerd.settings import Provider
 
@@ -47,9 +49,10 @@ def examine(
     if provider is not None and provider.accept is not None:
         number_for(provider, campaign.channel, destination, address.value, campaign.region)
     if campaign.channel is Channel.EMAIL:
-        _refuse_unbuilt(campaign, data, details or {})
+        check(campaign, address.value, data, details)
         return Examined(address.value, zone, 1)
-    parts = count_parts(data, campaign.unicode)
+    variables = variables_of(details) if details else {}
+    parts = count_parts(filled(data, variables, missing=campaign.missing), campaign.unicode)
     if parts > campaign.max_parts:
         raise BadText(
             f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"
@@ -69,15 +72,3 @@ def number_for(provider: Provider, channel: Channel, destination: str, address: 
         what = "number" if channel is Channel.SMS else "address"
         raise BadAddress(f"the provider {provider.name} does not accept this {what} (accept)", f"bad {what}")
     return number
-
-
-def _refuse_unbuilt(campaign: Campaign, data: str, details: Mapping[str, Any]) -> None:
-    """Refuse what this version would send wrong: a mail without its template or its attachments."""
-    named = details.get("template") or (campaign.email and campaign.email.template)
-    if not data and named:
-        raise BadText(f"this version does not fill templates ({named}): give the mail a body", "bad text")
-    if not data:
-        raise BadText("the mail has no body", "empty text")
-    for part in ("attachments", "invitation"):
-        if details.get(part):
-            raise BadText(f"this version sends no {part}", "bad text")

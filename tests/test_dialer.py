@@ -47,6 +47,22 @@ async def test_everything_goes_once(rig_of: Callable[..., Rig]) -> None:
         assert {} == await rig.states()
 
 
+async def test_variables_of_an_sms(rig_of: Callable[..., Rig]) -> None:
+    """An SMS that brings variables reaches its provider with them filled in; one that lacks any has failed unsent."""
+    async with rig_of() as rig:
+        given = {"variables": {"name": "Ana", "amount": 5}}
+        await rig.submit(
+            message(data="${name}: {{amount}}", details=given), message(data="${name}"),
+            message(data="${nombre}", details=given), message(data="x", details={"variables": ["odd"]}),
+        )  # fmt: skip
+        await rig.until("SELECT count(*) FROM sms_repo", 4)
+
+        assert ["Ana: 5", "${name}"] == [m.data for m in rig.driver.sent]
+        failed = await rig.rows("SELECT data, error FROM sms_repo WHERE status = 'failed' ORDER BY data")
+        assert ["${nombre}", "x"] == [data for data, _ in failed]
+        assert "'nombre'" in failed[0][1]
+
+
 async def test_first_in_first_out(rig_of: Callable[..., Rig]) -> None:
     """Among equals the first in is the first out, and priority goes before."""
     async with rig_of(None, max_in_flight=1) as rig:

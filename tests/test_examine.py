@@ -1,18 +1,24 @@
 """What intake computes of a message, and what it refuses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dialerd.examine import ZONE_NOT_ASKED, Examined, examine, number_for
 from dialerd.model.calendar import parse_schedule
-from dialerd.model.campaign import Campaign, EmailPart
+from dialerd.model.campaign import Campaign, EmailPart, TemplateSource
 from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel
+from dialerd.model.placeholders import Missing
 from dialerd.settings import DiscardProvider, NumberFormat
 
 SMS = Campaign(name="s", channel=Channel.SMS, provider="p", region="UY", max_parts=2)
-MAIL = Campaign(name="m", channel=Channel.EMAIL, provider="p", email=EmailPart(sender="a@example.com"))
+TEMPLATES = {"t": TemplateSource(name="t", text="{{name}}")}
+MAIL = Campaign(
+    name="m", channel=Channel.EMAIL, provider="p",
+    email=EmailPart(sender="a@example.com", attachments="/srv/none", templates=TEMPLATES),
+)  # fmt: skip
 
 
 def test_an_sms() -> None:
@@ -46,23 +52,30 @@ def test_texts_that_cannot_go(data: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "details"),
+    ("data", "details", "reason"),
     [
-        ("", {"template": "welcome"}),
-        ("", None),
-        ("hello", {"attachments": ["/etc/hostname"]}),
-        ("hello", {"invitation": {"title": "x"}}),
+        ("", {"template": "absent"}, "bad text"),
+        ("", None, "empty text"),
+        (" \n", None, "empty text"),
+        ("", {"template": "t"}, "bad variables"),
+        ("hello ${name}", {"variables": {"x": 1}}, "bad variables"),
+        ("hello", {"variables": {"x": 1}, "subject": "${y}"}, "bad variables"),
+        ("hello", {"subject": "x" * 1001}, "too long"),
+        ("hello", {"attachments": ["../x"]}, "bad text"),
+        ("hello", {"invitation": {"title": "x"}}, "bad text"),
     ],
 )
-def test_no_mail_goes_without_what_it_asks_for(data: str, details: dict[str, Any] | None) -> None:
-    """A mail whose template, attachments or invitation would be left out is refused, not sent wrong."""
-    with pytest.raises(BadText):
+def test_no_mail_goes_without_what_it_asks_for(data: str, details: dict[str, Any] | None, reason: str) -> None:
+    """A mail that could not be composed as it is asked for is refused at the door."""
+    with pytest.raises(BadText) as refused:
         examine(MAIL, "ana@example.com", data, details)
+
+    assert reason == refused.value.reason
 
 
 def test_a_mail_as_it_stands() -> None:
-    """A mail with a body goes; values that no text asks for change nothing."""
-    details = {"subject": "Hi", "variables": {"name": "Ana"}}
+    """A mail with a body goes, whatever template it names; values that no text asks for change nothing."""
+    details = {"subject": "Hi", "template": "absent", "variables": {"name": "Ana"}}
 
     assert Examined("ana@example.com", ZONE_NOT_ASKED, 1) == examine(MAIL, "Ana@Example.com", "costs $500", details)
 
@@ -91,3 +104,17 @@ def test_addresses_that_a_provider_accepts() -> None:
     with pytest.raises(BadAddress) as refused:
         examine(MAIL, "a@example.org", "x", None, provider)
     assert refused.value.reason == "bad address"
+
+
+def test_variables_of_an_sms_count() -> None:
+    """The parts of an SMS are those of the text that is sent, its variables filled in."""
+    text = "x" * 150 + " ${name}"
+
+    assert 1 == examine(SMS, "098344484", text, None).parts
+    assert 2 == examine(SMS, "098344484", text, {"variables": {"name": "Ana Fernandez"}}).parts
+    with pytest.raises(BadText, match="3 SMS parts"):
+        examine(SMS, "098344484", text, {"variables": {"name": "y" * 200}})
+    with pytest.raises(BadText, match="'name'"):
+        examine(SMS, "098344484", text, {"variables": {"nombre": "Ana"}})
+    blank = replace(SMS, missing=Missing.BLANK)
+    assert 1 == examine(blank, "098344484", text, {"variables": {"nombre": "Ana"}}).parts

@@ -28,11 +28,13 @@ COMMANDS = {
     "schedule": ("send", "Send one message at a given time."),
     "upload": ("upload", "Load a base: a file with many messages."),
     "uploads": ("upload", "List the bases that were loaded, the newest last."),
+    "preview": ("preview", "Show what a message of a campaign would say."),
     "campaigns": ("status", "List the campaigns, pause and resume them."),
     "status": ("status", "Show what waits, what was sent today, and how the providers are."),
     "spool": ("spool", "List, hold, release, cancel or resend messages that wait."),
     "repo": ("repo", "List or export what became of messages."),
     "blacklist": ("blacklist", "Say who must not be written to."),
+    "bounce": ("bounce", "Take a bounced mail from stdin."),
     "completion": ("completion", "Teach a shell to complete commands and campaigns."),
 }
 

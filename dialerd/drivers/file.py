@@ -10,11 +10,12 @@ from json import JSONEncoder
 
 from dialerd import log
 from dialerd.failpoint import hit
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign
-from dialerd.model.errors import Refused, Unavailable
-from dialerd.model.mail import Mail, compose
+from dialerd.model.errors import Unavailable
+from dialerd.model.mail import Mail
 from dialerd.model.message import Channel, Message
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Unreachable
+from dialerd.model.outcome import InDoubt, Outcome, Sent, Unreachable
 from dialerd.settings import FileProvider
 
 __all__ = ["File"]
@@ -40,7 +41,7 @@ class File:
 
     def __init__(self, provider: FileProvider, campaigns: Mapping[str, Campaign]) -> None:
         self._path = provider.path
-        self._campaigns = campaigns
+        self._composer = Composer(campaigns)
         self._latency_s = provider.latency_ms / 1000
         self.attempt_limit_s = self._latency_s + LATE_S if self._latency_s else None
         self._fd = -1
@@ -53,13 +54,10 @@ class File:
         """Append the message's line."""
         mail = None
         if message.channel is Channel.EMAIL:
-            campaign = self._campaigns.get(message.campaign)
-            if campaign is None or campaign.email is None:
-                return Deferred(f"the campaign {message.campaign!r} has no [email] table")
-            try:
-                mail = compose(message, campaign.email)
-            except Refused as refused:
-                return Failed(str(refused))
+            composed = await self._composer.compose(message)
+            if not isinstance(composed, Mail):
+                return composed
+            mail = composed
         outcome = self._append(_line(message, mail))
         if self._latency_s and outcome is SENT:
             await asyncio.sleep(self._latency_s)

@@ -26,10 +26,11 @@ from dialerd.drivers.smtp_gate import PATIENCE_S, Gate
 from dialerd.drivers.smtp_opening import NoConnection
 from dialerd.drivers.smtp_pool import Busy, Pool
 from dialerd.drivers.smtp_replies import CLOSING, Lost, Reply
+from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign
 from dialerd.model.domains import Turn
-from dialerd.model.errors import Refused, Unavailable
-from dialerd.model.mail import Mail, compose
+from dialerd.model.errors import Unavailable
+from dialerd.model.mail import Mail
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.settings import SmtpProvider
@@ -62,7 +63,7 @@ class Smtp:
     """A mail server. A mail has the same bytes at every attempt, so that a server can tell that it has it."""
 
     def __init__(self, provider: SmtpProvider, campaigns: Mapping[str, Campaign]) -> None:
-        self._campaigns = campaigns
+        self._composer = Composer(campaigns)
         self._pool = Pool(provider)
         most = min(provider.connections_per_domain or provider.connections, provider.connections)
         self._gate = Gate(most, waiting=provider.connections)
@@ -70,13 +71,9 @@ class Smtp:
 
     async def send(self, message: Message) -> Outcome:
         """Hand one mail over."""
-        campaign = self._campaigns.get(message.campaign)
-        if campaign is None or campaign.email is None:
-            return Deferred(f"the campaign {message.campaign!r} has no [email] table")
-        try:
-            mail = compose(message, campaign.email)
-        except Refused as refused:
-            return Failed(str(refused))
+        mail = await self._composer.compose(message)
+        if not isinstance(mail, Mail):
+            return mail
         for address in (mail.sender, mail.recipient):
             if not ON_THE_WIRE.fullmatch(address):
                 return Failed(f"not an address that a mail server would take: {address!r}")
@@ -197,7 +194,7 @@ async def _begin(connection: Connection, mail: Mail) -> tuple[str, Reply] | Outc
 def _options(connection: Connection, mail: Mail) -> list[str] | None:
     """Return what MAIL says of the mail; None: the server cannot take such a mail."""
     options = [f"SIZE={len(mail.content)}"] if connection.offers("size") else []
-    if mail.sender.isascii() and mail.recipient.isascii() and mail.content.isascii():
+    if not mail.needs_smtputf8:
         return options
     if not connection.offers("smtputf8"):
         return None

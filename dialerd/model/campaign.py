@@ -1,13 +1,24 @@
 """What is sent, when and how fast: one campaign file, read and checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from enum import StrEnum
 
 from dialerd.model.calendar import Dates, Schedule
 from dialerd.model.message import Channel
+from dialerd.model.placeholders import Missing
 
-__all__ = ["Bases", "Campaign", "EmailPart", "OnDoubt", "RetryPolicy", "UnicodeRule"]
+__all__ = [
+    "Bases",
+    "Campaign",
+    "EmailPart",
+    "OnDoubt",
+    "OptOut",
+    "RetryPolicy",
+    "TemplateSource",
+    "UnicodeRule",
+]
 
 
 class OnDoubt(StrEnum):
@@ -42,15 +53,44 @@ class RetryPolicy:
     max_s: float = 3600.0
 
 
+class OptOut(StrEnum):
+    """What somebody leaves who unsubscribes: this campaign, or all of them."""
+
+    CAMPAIGN = "campaign"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSource:
+    """A template as it stands in its files, NAME.html and NAME.txt; None for one that is not there."""
+
+    name: str
+    html: str | None = None
+    text: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailPart:
-    """The [email] table of a campaign: `sender` is its key `from`, an RFC 5322 mailbox."""
+    """The [email] table of a campaign: `sender` is its key `from`, an RFC 5322 mailbox.
+
+    `templates` are all that there are, by name: a message may ask for another than its campaign's. `secret` signs the
+    links to unsubscribe. `return_path` is the address under which bounces are told apart by message (VERP); a
+    recipient whose mails bounced hard so often as `bounces_to_blacklist` says is written to no more.
+    """
 
     sender: str
     reply_to: tuple[str, ...] = ()
     subject: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     template: str | None = None
+    templates: Mapping[str, TemplateSource] = field(default_factory=dict, repr=False)
     attachments: str | None = None
+    max_attachments_mb: float = 10.0
+    unsubscribe: str | None = None
+    unsubscribe_from: OptOut = OptOut.CAMPAIGN
+    secret: str | None = field(default=None, repr=False)
+    return_path: str | None = None
+    bounces_to_blacklist: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +123,7 @@ class Campaign:
     region: str | None = None
     unicode: UnicodeRule = UnicodeRule.AUTO
     max_parts: int = 6
+    missing: Missing = Missing.ERROR
     email: EmailPart | None = None
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from dialerd.model.campaign import Campaign
+from dialerd.model.campaign import Campaign, TemplateSource
 from dialerd.model.errors import ConfigError
 from dialerd.model.inbound import InboundRules
 from dialerd.settings.campaigns import CampaignTable, campaign_of
@@ -29,7 +29,7 @@ from dialerd.settings.gateway import (
     ReceiptFields,
     Scheme,
 )
-from dialerd.settings.links import CampaignFile, check_callers, check_names, check_providers
+from dialerd.settings.links import CampaignFile, check_callers, check_names, check_providers, check_templates
 from dialerd.settings.presets import Shelf, without_secrets
 from dialerd.settings.problems import Report
 from dialerd.settings.providers import (
@@ -59,6 +59,7 @@ from dialerd.settings.schema import (
 )
 from dialerd.settings.sources import NoFileError, SourceError, Sources, read_toml
 from dialerd.settings.tables import check, resolve, unknown_key
+from dialerd.settings.templates import read_templates
 from dialerd.settings.values import Listen, word
 
 __all__ = [
@@ -117,7 +118,7 @@ class Settings:
 
 
 def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Return what `config_dir` says: dialerd.toml, and campaigns/*.toml, which may be absent.
+    """Return what `config_dir` says: dialerd.toml, and campaigns/*.toml and templates/*, which may be absent.
 
     `node` wins over the file's. `environ` stands for the process's environment.
 
@@ -130,6 +131,7 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     main = _read_main(report)
     listing = Report(path=config_dir / "campaigns")
     files = _campaign_files(listing, sources)
+    templates, bad_templates = read_templates(config_dir / "templates")
 
     sections = _sections(main or {}, sources, report)
     daemon = check(DaemonSettings, _with_host(sections["daemon"], node, environ), ("daemon",), report)
@@ -139,17 +141,17 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     api = _api(sections.get("api"), report)
     shelf = Shelf(config_dir / "presets")
     kinds, providers = _providers(sections["providers"], state_dir, sources, shelf, report)
-    campaigns = [_campaign(file, sources) for file in files]
+    campaigns = [_campaign(file, sources, templates) for file in files]
 
     check_names(files)
+    check_templates(files, templates)
     if main is not None:
         check_providers(files, kinds)
     if isinstance(sections.get("api"), dict) and not listing.lines:
         check_callers(sections["api"], files, report)
 
-    problems = [
-        line for each in (report, *shelf.reports, listing, *(file.report for file in files)) for line in each.lines
-    ]
+    reports = (report, *shelf.reports, listing, *(file.report for file in files), *bad_templates)
+    problems = [line for each in reports for line in each.lines]
     if node is not None and not NODE.fullmatch(node):
         problems.insert(0, f"--node: expected {WHAT_NODE} (got {node!r})")
     if problems or daemon is None or database is None or words is None:
@@ -202,11 +204,11 @@ def _campaign_file(path: Path, sources: Sources) -> CampaignFile:
     return CampaignFile(report=report, table=raw and resolve(raw, CampaignTable, (), sources, report))
 
 
-def _campaign(file: CampaignFile, sources: Sources) -> Campaign | None:
+def _campaign(file: CampaignFile, sources: Sources, templates: Mapping[str, TemplateSource]) -> Campaign | None:
     if file.table is None:
         return None
     table = check(CampaignTable, file.table, (), file.report)
-    return campaign_of(table, sources.folder.absolute()) if table is not None else None
+    return campaign_of(table, sources.folder.absolute(), templates) if table is not None else None
 
 
 def _sections(main: dict[str, Any], sources: Sources, report: Report) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The files campaigns/*.toml: their tables, and the campaign that comes of one."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date
 from pathlib import Path
@@ -10,8 +11,18 @@ from pydantic import Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from dialerd.model.calendar import Dates
-from dialerd.model.campaign import Bases, Campaign, EmailPart, OnDoubt, RetryPolicy, UnicodeRule
+from dialerd.model.campaign import (
+    Bases,
+    Campaign,
+    EmailPart,
+    OnDoubt,
+    OptOut,
+    RetryPolicy,
+    TemplateSource,
+    UnicodeRule,
+)
 from dialerd.model.message import Channel
+from dialerd.model.placeholders import Missing
 from dialerd.settings.tables import STRICT, Clash
 from dialerd.settings.values import (
     Day,
@@ -21,9 +32,12 @@ from dialerd.settings.values import (
     Name,
     PerSecond,
     Region,
+    Secret,
     TimeWindow,
     Zone,
+    bare,
     expected,
+    is_template,
     number,
     one_of,
     whole,
@@ -53,9 +67,42 @@ def _providers(value: object) -> tuple[str, ...]:
 
 def _template(value: object) -> str:
     name = word(1, 200)(value)
-    if "/" in name or name.startswith("."):
+    if not is_template(name):
         raise expected("the name of a file in templates/, without its .html or .txt")
     return name
+
+
+#: RFC 5322, section 2.2.
+FIELD = re.compile(r"[!-9;-~]{1,76}")
+#: Header fields that a mail has once, and from us.
+OURS = re.compile(
+    r"from|to|cc|bcc|reply-to|subject|date|message-id|sender|return-path|mime-version|content-.*|auto-submitted"
+    r"|list-unsubscribe(-post)?|received|resent-.*|dkim-signature",
+    re.IGNORECASE,
+)
+
+
+def _header(value: object) -> str:
+    name = word(1, 200)(value)
+    if not FIELD.fullmatch(name) or OURS.fullmatch(name):
+        raise expected("the name of a header that mails do not have anyway, such as X-Campaign")
+    return name
+
+
+def _link(value: object) -> str:
+    link = word(1, 400)(value)
+    if not link.isascii() or not re.fullmatch(r"https://[^\s/?#<>\"@]+(?:[/?][^\s#<>\"]*)?", link):
+        # RFC 8058, section 3.1: one click works over HTTPS only.
+        raise expected("a link such as https://example.com/unsubscribe, in ASCII and without a #")
+    return link
+
+
+def _return_path(value: object) -> str:
+    address = bare(value)
+    # The id of the message and a + are put in: RFC 5321, section 4.5.3.1.1, allows 64 octets before the @.
+    if len(address.rpartition("@")[0].encode()) > 64 - 37:
+        raise expected("an address with at most 27 characters before the @-sign: the message's id is added to them")
+    return address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -91,8 +138,21 @@ class EmailTable:
     sender: Mailbox = Field(alias="from")
     reply_to: tuple[Mailbox, ...] = ()
     subject: Line = ""
+    headers: dict[Annotated[str, PlainValidator(_header)], Line] = Field(default_factory=dict)
     template: Annotated[str, PlainValidator(_template)] | None = None
     attachments: Name | None = None
+    max_attachments_mb: Annotated[float, number(most=100)] = 10.0
+    unsubscribe: Annotated[str, PlainValidator(_link)] | None = None
+    unsubscribe_from: Annotated[OptOut, one_of(OptOut)] = OptOut.CAMPAIGN
+    secret: Secret | None = Field(default=None, repr=False)
+    return_path: Annotated[str, PlainValidator(_return_path)] | None = None
+    bounces_to_blacklist: Annotated[int, whole(1, 1000)] = 3
+
+    @staticmethod
+    def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
+        """Yield what the keys have against each other."""
+        if "unsubscribe" in given and "secret" not in given:
+            yield "secret", "expected this key beside unsubscribe: it signs the links"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -118,6 +178,7 @@ class CampaignTable:
     region: Region | None = None
     unicode: Annotated[UnicodeRule, one_of(UnicodeRule)] = UnicodeRule.AUTO
     max_parts: Annotated[int, whole(1, 255)] = 6
+    missing: Annotated[Missing, one_of(Missing)] = Missing.ERROR
     email: EmailTable | None = None
 
     @staticmethod
@@ -132,8 +193,8 @@ class CampaignTable:
                 yield key, "expected at least one window: without the key there is no such rule"
 
 
-def campaign_of(table: CampaignTable, folder: Path) -> Campaign:
-    """Return the campaign; a relative path of its attachments begins at `folder`."""
+def campaign_of(table: CampaignTable, folder: Path, templates: Mapping[str, TemplateSource]) -> Campaign:
+    """Return the campaign; a relative path of its attachments begins at `folder`, its mails have these templates."""
     return Campaign(
         name=table.name,
         channel=table.channel,
@@ -160,7 +221,8 @@ def campaign_of(table: CampaignTable, folder: Path) -> Campaign:
         region=table.region,
         unicode=table.unicode,
         max_parts=table.max_parts,
-        email=_email(table.email, folder),
+        missing=table.missing,
+        email=_email(table.email, folder, templates),
     )
 
 
@@ -169,7 +231,7 @@ def _interval_s(per_second: float | None, between_ms: float | None) -> float | N
     return max(1 / per_second if per_second else 0.0, (between_ms or 0.0) / 1000) or None
 
 
-def _email(table: EmailTable | None, folder: Path) -> EmailPart | None:
+def _email(table: EmailTable | None, folder: Path, templates: Mapping[str, TemplateSource]) -> EmailPart | None:
     if table is None:
         return None
     attachments = table.attachments
@@ -177,7 +239,15 @@ def _email(table: EmailTable | None, folder: Path) -> EmailPart | None:
         sender=table.sender,
         reply_to=table.reply_to,
         subject=table.subject,
+        headers=table.headers,
         template=table.template,
+        templates=templates,
         # The type is kept: what came by reference stays hidden.
         attachments=attachments and type(attachments)(folder / attachments),
+        max_attachments_mb=table.max_attachments_mb,
+        unsubscribe=table.unsubscribe,
+        unsubscribe_from=table.unsubscribe_from,
+        secret=table.secret.get_secret_value() if table.secret is not None else None,
+        return_path=table.return_path,
+        bounces_to_blacklist=table.bounces_to_blacklist,
     )

@@ -11,9 +11,9 @@ from dialerd.model.message import Channel
 from dialerd.settings.problems import Loc, Report
 from dialerd.settings.providers import Provider
 from dialerd.settings.sources import Hidden
-from dialerd.settings.values import nearest
+from dialerd.settings.values import is_template, nearest
 
-__all__ = ["CampaignFile", "check_callers", "check_names", "check_providers"]
+__all__ = ["CampaignFile", "check_callers", "check_names", "check_providers", "check_templates"]
 
 #: How many names a problem lists.
 MOST_NAMES = 10
@@ -59,6 +59,17 @@ def _check_provider(file: CampaignFile, name: str, providers: Mapping[str, type[
     if kind is not None and channel in set(Channel) and channel not in kind.channels:
         takes = " and ".join(sorted(kind.channels))
         file.report.wrong(("provider",), f"a provider for {channel}, and this one is for {takes} only", name)
+
+
+def check_templates(files: Sequence[CampaignFile], templates: Collection[str]) -> None:
+    """Report campaigns whose template has no file; a name that no file has, and a wrong file, are reported as such."""
+    for file in files:
+        email = (file.table or {}).get("email")
+        name = email.get("template") if isinstance(email, dict) else None
+        if isinstance(name, str) and is_template(name) and name not in templates:
+            file.report.wrong(
+                ("email", "template"), f"a file templates/NAME.html or .txt: {_listed(name, templates)}", name
+            )
 
 
 def check_callers(api: Mapping[str, Any], files: Sequence[CampaignFile], report: Report) -> None:

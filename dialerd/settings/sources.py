@@ -22,6 +22,7 @@ __all__ = [
     "Unresolved",
     "is_reference",
     "parse_toml",
+    "read_text",
     "read_toml",
 ]
 
@@ -98,7 +99,7 @@ class Sources:
     def _file(self, name: str) -> str:
         path = self.folder / name
         try:
-            return _read(path, LARGEST_VALUE)
+            return read_text(path, LARGEST_VALUE)
         except SourceError as error:
             raise SourceError(f"cannot read the file {str(path)!r}: {error}") from None
 
@@ -109,7 +110,7 @@ class Sources:
         if "/" in name or name in {"", ".", ".."}:
             raise SourceError(f"expected the name of a credential, not {name!r}")
         try:
-            return _read(Path(folder) / name, LARGEST_VALUE)
+            return read_text(Path(folder) / name, LARGEST_VALUE)
         except SourceError as error:
             raise SourceError(f"no credential {name!r} in {folder!r}: {error}") from None
 
@@ -120,7 +121,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         SourceError: it cannot be read, or is no TOML; then with line and column.
     """
-    return parse_toml(_read(path))
+    return parse_toml(read_text(path))
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -135,14 +136,19 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise SourceError(f"no valid TOML for us: {error}") from None
 
 
-def _read(path: Path, most: int | None = None) -> str:
+def read_text(path: Path, most: int | None = None) -> str:
+    """Return the text of a file of at most `most` bytes.
+
+    Raises:
+        SourceError: it is larger, is no regular file or no UTF-8, or cannot be read.
+    """
     try:
         status = path.stat()
         # A pipe would be waited for, and a device may never end.
         if not stat.S_ISREG(status.st_mode):
             raise SourceError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
         if most is not None and status.st_size > most:
-            raise SourceError(f"it has {status.st_size} bytes, and {most} are the most that a value may have")
+            raise SourceError(f"it has {status.st_size} bytes, and {most} are the most that it may have")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise NoFileError(error.strerror) from None

@@ -10,6 +10,7 @@ import unicodedata
 import zoneinfo
 from collections.abc import Callable, Iterable
 from datetime import date
+from email.utils import parseaddr
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -19,7 +20,9 @@ from phonenumbers import SUPPORTED_REGIONS
 from pydantic import PlainValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from dialerd.mail.headers import wire_address
 from dialerd.model.calendar import Window, parse_window
+from dialerd.model.errors import BadAddress
 from dialerd.settings.sources import Hidden, HiddenPath
 
 __all__ = [
@@ -41,7 +44,9 @@ __all__ = [
     "Text",
     "TimeWindow",
     "Zone",
+    "bare",
     "expected",
+    "is_template",
     "nearest",
     "number",
     "one_of",
@@ -59,6 +64,11 @@ MAILBOX = re.compile(rf"{ADDRESS}|(?:{DISPLAY_NAME})\s*<{ADDRESS}>")
 def expected(what: str, detail: str = "") -> PydanticCustomError:
     """Return the error of a value that is not `what`; `detail` may quote it, and is left out where it is hidden."""
     return PydanticCustomError("expected", "{what}", {"what": what, "detail": detail})
+
+
+def is_template(name: str) -> bool:
+    """Tell whether a template can have that name."""
+    return 1 <= len(name) <= 200 and "/" not in name and not name.startswith(".")
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -226,7 +236,23 @@ def _mailbox(value: object) -> str:
     text = _name(value)
     if not MAILBOX.fullmatch(text):
         raise expected('one address, such as sales@example.com, or "Sales" <sales@example.com>')
-    return text
+    return _with_a_domain(text)
+
+
+def bare(value: object) -> str:
+    """Return `value` if it is an address without a name."""
+    text = _name(value)
+    if not re.fullmatch(ADDRESS, text):
+        raise expected("one address, such as bounces@example.com")
+    return _with_a_domain(text)
+
+
+def _with_a_domain(mailbox: str) -> str:
+    try:
+        wire_address(parseaddr(mailbox)[1])
+    except BadAddress as error:
+        raise expected("an address with a domain that can be", str(error)) from None
+    return mailbox
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:

@@ -259,6 +259,23 @@ blacklist = Table(
     Index("uq_blacklist_entry", "channel", "value", text("coalesce(campaign, '')"), unique=True),
 )
 
+# What mail servers wrote back of our mails; of each message and kind the first one.
+bounce = Table(
+    "bounce",
+    metadata,
+    Column("id", RisingInteger, primary_key=True, autoincrement=True),
+    Column("message", MessageId, nullable=False),
+    Column("campaign", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("status", Text),
+    Column("text", Text, nullable=False),
+    Column("received", Instant, nullable=False, server_default=now()),
+    CheckConstraint("kind IN ('hard', 'failed', 'soft')", name="kind"),
+    UniqueConstraint("message", "kind"),
+    Index("ix_bounce_address", "address"),
+)
+
 sms_inbound = Table(
     "sms_inbound",
     metadata,

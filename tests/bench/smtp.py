@@ -22,9 +22,9 @@ import aiosmtplib
 import psycopg
 
 from dialerd import log
-from dialerd.daemon import run_once
+from dialerd.batch import run_once
 from dialerd.model.campaign import EmailPart
-from dialerd.model.mail import Mail, compose
+from dialerd.model.mail import Mail
 from dialerd.model.message import new_id
 from dialerd.settings import load
 from dialerd.store import Store
@@ -32,6 +32,7 @@ from dialerd.store.migrate import migrate
 from tests.bench.drain import COLUMNS, figures_of, print_figures, runner
 from tests.drivers.conformance import an_email
 from tests.fakes.postfix import Sink
+from tests.mail.composed import compose
 from tests.postgres import PostgresServer
 
 EMAIL = EmailPart(sender="Ventas <ventas@example.com>", subject="Su factura de noviembre")

@@ -14,12 +14,12 @@ import trustme
 from dialerd.drivers import Driver
 from dialerd.drivers.smtp import Smtp
 from dialerd.model.campaign import Campaign, EmailPart, OnDoubt, RetryPolicy
-from dialerd.model.mail import compose
 from dialerd.model.message import Channel, Message
 from dialerd.model.outcome import Deferred, Failed, Outcome, Sent, Unreachable
 from dialerd.settings import Security, SmtpProvider
 from tests.drivers.conformance import an_email
 from tests.fakes.postfix import Postfix, Sink
+from tests.mail.composed import compose
 from tests.rig import Rig
 from tests.rig import message as queued
 

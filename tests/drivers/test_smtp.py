@@ -16,12 +16,12 @@ from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smtp import Smtp, _queue_id
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import Unavailable
-from dialerd.model.mail import compose
 from dialerd.model.message import Channel, Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 from dialerd.settings import Security, SmtpProvider
 from tests.drivers.conformance import DriverConformance, Kind, Peer, an_email
 from tests.fakes.smtp import DROP, HANG, SmtpServer
+from tests.mail.composed import compose
 
 EMAIL = EmailPart(sender="Ventas <ventas@example.com>", subject="Novedades")
 CAMPAIGNS = {"Correo": Campaign(name="Correo", channel=Channel.EMAIL, provider="mail", email=EMAIL)}

@@ -2,16 +2,28 @@
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from dialerd.model.calendar import Dates, parse_window
-from dialerd.model.campaign import Bases, Campaign, EmailPart, OnDoubt, RetryPolicy, UnicodeRule
+from dialerd.model.campaign import (
+    Bases,
+    Campaign,
+    EmailPart,
+    OnDoubt,
+    OptOut,
+    RetryPolicy,
+    TemplateSource,
+    UnicodeRule,
+)
 from dialerd.model.message import Channel
-from dialerd.settings import Settings
+from dialerd.model.placeholders import Missing
+from dialerd.settings import Settings, load
 
 Read = Callable[..., Settings]
+Write = Callable[..., Path]
 Problems = Callable[..., list[str]]
 
 EMAIL = 'name = "N"\nchannel = "email"\nprovider = "out"\n[email]\nfrom = "a@example.com"\n'
@@ -45,6 +57,7 @@ def test_full_campaign(read: Read) -> None:
     region = "UY"
     unicode = "transliterate"
     max_parts = 255
+    missing = "blank"
     """
     assert read(a=text).campaigns["Full"] == Campaign(
         name="Full",
@@ -66,23 +79,39 @@ def test_full_campaign(read: Read) -> None:
         region="UY",
         unicode=UnicodeRule.TRANSLITERATE,
         max_parts=255,
+        missing=Missing.BLANK,
     )
 
 
-def test_email_campaign(read: Read) -> None:
+def test_email_campaign(write: Write) -> None:
     """[email] comes as EmailPart, doubts are resent, and a relative folder begins at the configuration's."""
-    more = 'reply_to = ["b@example.com", "C <c@example.com>"]\nsubject = "S"\ntemplate = "welcome"\nattachments = "f"\n'
-    settings = read(a=EMAIL + more)
+    more = (
+        'reply_to = ["b@example.com", "C <c@example.com>"]\nsubject = "S"\ntemplate = "welcome"\nattachments = "f"\n'
+        'max_attachments_mb = 2.5\nheaders = { X-A = "b" }\nunsubscribe = "https://example.com/u"\nsecret = "s"\n'
+        'unsubscribe_from = "all"\nreturn_path = "b@example.com"\nbounces_to_blacklist = 1\n'
+    )
+    folder = write(a=EMAIL + more)
+    (folder / "templates").mkdir()
+    (folder / "templates" / "welcome.html").write_text("<p>${name}</p>")
+    settings = load(folder, environ={})
     campaign = settings.campaigns["N"]
     assert campaign.on_doubt is OnDoubt.RESEND
     assert campaign.email == EmailPart(
         sender="a@example.com",
         reply_to=("b@example.com", "C <c@example.com>"),
         subject="S",
+        headers={"X-A": "b"},
         template="welcome",
+        templates={"welcome": TemplateSource(name="welcome", html="<p>${name}</p>")},
         attachments=str(settings.config_dir / "f"),
+        max_attachments_mb=2.5,
+        unsubscribe="https://example.com/u",
+        unsubscribe_from=OptOut.ALL,
+        secret="s",
+        return_path="b@example.com",
+        bounces_to_blacklist=1,
     )
-    email = read(a=EMAIL + 'attachments = "/srv/f"').campaigns["N"].email
+    email = load(write(a=EMAIL + 'attachments = "/srv/f"'), environ={}).campaigns["N"].email
     assert email is not None
     assert email.attachments == "/srv/f"
 
@@ -273,6 +302,15 @@ def test_mailboxes_refused(problems: Problems, address: str) -> None:
         ('subject = "a\\nb"', "subject"),
         ('template = "../secret"', "template"),
         ('template = ""', "template"),
+        ('template = "absent"', "template"),
+        ('reply_to = ["a@señal..uy"]', "reply_to[0]"),
+        ('headers = { Bcc = "x" }', "headers.Bcc"),
+        ('headers = { Content-Type = "x" }', "headers.Content-Type"),
+        ('headers = { "X A" = "x" }', 'headers."X A"'),
+        ('headers = { X-A = "a\\nBcc: b" }', "headers.X-A"),
+        ('unsubscribe = "https://example.com/u"', "secret"),
+        ('unsubscribe = "http://example.com/u"\nsecret = "s"', "unsubscribe"),
+        ('return_path = "a-name-that-is-by-far-too-long@example.com"', "return_path"),
         ('template = ".hidden"', "template"),
         ('attachments = ""', "attachments"),
         ('attachments = "/a\\u0000"', "attachments"),

@@ -90,7 +90,8 @@ def test_no_repr_tells_a_secret(read: Read) -> None:
         {"S": SECRET, "U": f"http://{SECRET}", "L": f"{SECRET}:1"},
         a=f"name = {ref}\nchannel = 'sms'\nprovider = 'file'\nsource = {ref}",
         b=f"name = 'E'\nchannel = 'email'\nprovider = 'file'\n[email]\nfrom = {{ env = 'F' }}\nsubject = {ref}\n"
-        f"reply_to = [{{ env = 'F' }}]\ntemplate = {ref}\nattachments = {ref}".replace("{ env = 'F' }", "'a@b'"),
+        f"reply_to = [{{ env = 'F' }}]\nattachments = {ref}\nheaders = {{ X-A = {ref} }}\n"
+        f"unsubscribe = 'https://h/'\nsecret = '{SECRET}'".replace("{ env = 'F' }", "'a@b'"),
     )
     assert SECRET not in everything(settings)
     assert settings.daemon.node == SECRET
@@ -256,7 +257,7 @@ def test_no_traceback_tells_a_secret(write: Write) -> None:
         ("{ file = 'latin' }", {},
          "cannot read the file '{folder}/latin': it is not UTF-8 (at line 2, byte 3 of the line)"),
         ("{ file = 'large' }", {}, "cannot read the file '{folder}/large': it has 65537 bytes, and 65536 are the most "
-                                   "that a value may have"),
+                                   "that it may have"),
         ("{ credential = 'c' }", {},
          "no credential 'c': $CREDENTIALS_DIRECTORY is not set (systemd's LoadCredential=)"),
         ("{ credential = 'c' }", {"CREDENTIALS_DIRECTORY": "/run/nope"},

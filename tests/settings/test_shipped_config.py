@@ -105,6 +105,7 @@ def test_what_is_commented_out_is_right(tmp_path: Path) -> None:
     (folder / "secrets" / "mail").write_text("p\n")
     (tmp_path / "cred").mkdir()
     (tmp_path / "cred" / "smsc").write_text("p\n")
+    (tmp_path / "cred" / "mail-secret").write_text("p\n")
     environ = {**ENVIRON, "CREDENTIALS_DIRECTORY": str(tmp_path / "cred")}
 
     with pytest.raises(ConfigError) as caught:

@@ -1,0 +1,75 @@
+"""Header fields: what is in them is read back as it was, and nothing of it becomes another field."""
+
+import re
+from collections.abc import Mapping
+from email.header import Header
+from email.utils import formataddr, parseaddr
+from functools import lru_cache
+
+from dialerd.addresses import canonical
+from dialerd.model.errors import BadAddress
+from dialerd.model.message import Channel
+
+__all__ = ["clean", "head", "mailbox", "one_line", "wire_address", "words"]
+
+#: RFC 5322, section 2.1.1; an encoded word has 75 at most (RFC 2047, section 2).
+LINE = 76
+
+ADDRESS = re.compile(r'[^\s@<>()\[\],;:"\\]+@[^\s@<>()\[\],;:"\\]+')
+UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+
+
+def head(fields: Mapping[str, str]) -> bytes:
+    """Return the fields, each with its line's end; an empty one is left out."""
+    # Beyond ASCII stands here only a local part, for servers that speak SMTPUTF8 (RFC 6532).
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value).encode()
+
+
+def wire_address(address: str) -> str:
+    """Return an address as it may stand in a header: nothing in it ends a line, its domain is ASCII (RFC 5891).
+
+    Raises BadAddress where it is none.
+    """
+    if not ADDRESS.fullmatch(address) or not address.isprintable():
+        raise BadAddress(f"not an e-mail address: {address!r}", "bad address")
+    local, _, domain = address.rpartition("@")
+    return address if domain.isascii() else f"{local}@{_ascii(domain)}"
+
+
+@lru_cache(maxsize=1024)
+def _ascii(domain: str) -> str:
+    return canonical(f"a@{domain}", Channel.EMAIL).rpartition("@")[2]
+
+
+def mailbox(field: str, written: str) -> str:
+    """Return a mailbox, `Name <address>` or an address alone, for a field of that name.
+
+    Raises BadAddress where there is none in it.
+    """
+    name, address = parseaddr(written)
+    address, name = wire_address(address), one_line(name)
+    return formataddr((name, address)) if name.isascii() else f"{words(field, name)} <{address}>"
+
+
+def words(field: str, text: str) -> str:
+    """Return unstructured text for a field, folded; what would be misread is sent as encoded words (RFC 2047)."""
+    plain = text.isascii() and "=?" not in text and all(len(word) < LINE - len(field) - 2 for word in text.split(" "))
+    if plain and len(field) + 2 + len(text) <= LINE:
+        return text
+    charset = "us-ascii" if plain else "utf-8"
+    return Header(text, charset, maxlinelen=LINE, header_name=field).encode(linesep="\r\n")
+
+
+def one_line(text: str) -> str:
+    """Return text without line ends and control characters: a space stands for each run of them."""
+    return UNPRINTABLE.sub(" ", clean(text)).strip()
+
+
+def clean(text: str) -> str:
+    """Return text that every encoding can carry: no NUL, and no halves of characters."""
+    text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
