@@ -12,6 +12,8 @@ __all__ = ["EVENTS", "configure", "get"]
 
 #: Every event that dialerd logs: what happened, in the past tense, and what an operator reads out of it.
 EVENTS: dict[str, str] = {
+    "api_failed": "a bug: a call of the API raised; the caller was given the number that stands here",
+    "api_listening": "the API takes calls",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",
     "clock_jumped": "the machine's clock was set, or it slept; what depends on the time is asked anew",
@@ -22,6 +24,12 @@ EVENTS: dict[str, str] = {
     "database_gone": "the database does not answer; nothing is claimed, and outcomes wait in memory",
     "drain_incomplete": "at the stop some outcomes could not be written; the next start calls them in doubt",
     "driver_failed": "a bug: a driver raised instead of giving an outcome; an attempt that it was is in doubt",
+    "incoming_count_differs": "an upload has not as many lines as its caller declared; it is loaded all the same",
+    "incoming_refused": "a file that came in by the API cannot be loaded: the reason says why",
+    "incoming_waits": "files that came in by the API wait for the database",
+    "logged_in": "a user of the API was given a token",
+    "logged_out": "a user of the API ended a token",
+    "login_refused": "somebody gave a wrong user or password, or too many of them",
     "lease_lost": "this node was taken for dead, and what it had claimed was rescued; it begins a new life",
     "message_attempted": "one attempt, with its outcome",
     "messages_ended": "so many messages ended at the claim, without an attempt (expired, blocked, failed)",

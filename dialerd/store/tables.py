@@ -39,6 +39,9 @@ from dialerd.store.columns import (
 )
 
 __all__ = [
+    "api_failed_login",
+    "api_token",
+    "api_user",
     "blacklist",
     "metadata",
     "node",
@@ -139,6 +142,7 @@ sms_spool = Table(
     Index("ix_sms_spool_waiting", "campaign", "due_since", **_partial("state IN ('queued', 'deferred')")),
     Index("ix_sms_spool_sending", "incarnation", **_partial("state = 'sending'")),
     Index("ix_sms_spool_aside", "campaign", "seq", **_partial("state IN ('held', 'in_doubt')")),
+    Index("ix_sms_spool_doubts", "claimed_at", "campaign", **_partial("state = 'in_doubt'")),
     # A seq is never given twice, so that a late outcome cannot meet another message.
     sqlite_autoincrement=True,
 )
@@ -295,4 +299,38 @@ node = Table(
     Column("beat_at", Instant, nullable=False, server_default=now()),
     Column("lease_s", Float, nullable=False),
     Column("providers", JSON_DETAILS),
+)
+
+# Who may use the API; `password` is an argon2 hash.
+api_user = Table(
+    "api_user",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password", Text, nullable=False),
+    Column("created", Instant, nullable=False, server_default=now()),
+)
+
+# What a caller shows for it: only digests, so that a copy of the database opens nothing. `name`: a machine's key.
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("name", Text),
+    Column("created", Instant, nullable=False, server_default=now()),
+    Column("expires", Instant),
+    UniqueConstraint("user", "name"),
+    Index("ix_api_token_expires", "expires"),
+)
+
+# Where all nodes see them: wrong passwords of late.
+api_failed_login = Table(
+    "api_failed_login",
+    metadata,
+    Column("seq", RisingInteger, primary_key=True, autoincrement=True),
+    Column("user", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("at", Instant, nullable=False, server_default=now()),
+    Index("ix_api_failed_login_user", "user", "at"),
+    Index("ix_api_failed_login_address", "address", "at"),
 )
