@@ -150,7 +150,7 @@ class Intake:
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._wake = wake
+        self.wake = wake
         self._put: Grouped[Checked, str | None] = Grouped(self._put_some)
 
     async def submit(self, **given: Any) -> str:
@@ -166,7 +166,7 @@ class Intake:
 
     async def _put_some(self, some: Sequence[Checked]) -> list[str | None]:
         entries = await self._store.transact(put, some, now=self._clock())
-        self._wake()
+        self.wake()
         return entries
 
 

@@ -14,7 +14,10 @@ __all__ = ["EVENTS", "configure", "get"]
 EVENTS: dict[str, str] = {
     "api_failed": "a bug: a call of the API raised; the caller was given the number that stands here",
     "api_listening": "the API takes calls",
+    "blacklisted": "a user of the API has blocked an address",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
+    "campaign_paused": "a user of the API has paused a campaign",
+    "campaign_resumed": "a user of the API has let a campaign go on",
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",
     "clock_jumped": "the machine's clock was set, or it slept; what depends on the time is asked anew",
     "daemon_draining": "no claims any more; attempts under way may end until drain_s is over",
@@ -45,6 +48,7 @@ EVENTS: dict[str, str] = {
     "reload_refused": "the new configuration is wrong; the daemon goes on with the old one",
     "reloaded": "the new configuration holds",
     "settlements_late": "outcomes came for messages that this node no longer held; the rescuer's word stands",
+    "unblacklisted": "a user of the API has taken an address off the blacklist",
 }
 
 #: Keys that speak of a person.

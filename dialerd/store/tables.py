@@ -39,6 +39,7 @@ from dialerd.store.columns import (
 )
 
 __all__ = [
+    "api_call",
     "api_failed_login",
     "api_token",
     "api_user",
@@ -333,4 +334,17 @@ api_failed_login = Table(
     Column("at", Instant, nullable=False, server_default=now()),
     Index("ix_api_failed_login_user", "user", "at"),
     Index("ix_api_failed_login_address", "address", "at"),
+)
+
+# Calls with an Idempotency-Key, and what they were answered: made again, they are answered the same.
+api_call = Table(
+    "api_call",
+    metadata,
+    Column("user", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created", Instant, nullable=False, server_default=now()),
+    PrimaryKeyConstraint("user", "key"),
+    Index("ix_api_call_created", "created"),
 )

@@ -1,7 +1,7 @@
 """Users of the API, their tokens and failed logins; doubts by age."""
 
 from alembic import op
-from sqlalchemy import Column, Text, UniqueConstraint, text
+from sqlalchemy import Column, PrimaryKeyConstraint, Text, UniqueConstraint, text
 
 from dialerd.store.columns import Instant, RisingInteger, now
 
@@ -37,6 +37,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_api_failed_login_user", "api_failed_login", ["user", "at"])
     op.create_index("ix_api_failed_login_address", "api_failed_login", ["address", "at"])
+    op.create_table(
+        "api_call",
+        Column("user", Text, nullable=False),
+        Column("key", Text, nullable=False),
+        Column("digest", Text, nullable=False),
+        Column("answer", Text, nullable=False),
+        Column("created", Instant, nullable=False, server_default=now()),
+        PrimaryKeyConstraint("user", "key", name="pk_api_call"),
+    )
+    op.create_index("ix_api_call_created", "api_call", ["created"])
     doubts = text("state = 'in_doubt'")
     op.create_index(
         "ix_sms_spool_doubts", "sms_spool", ["claimed_at", "campaign"], postgresql_where=doubts, sqlite_where=doubts
@@ -45,5 +55,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_sms_spool_doubts", "sms_spool")
-    for table in ("api_failed_login", "api_token", "api_user"):
+    for table in ("api_call", "api_failed_login", "api_token", "api_user"):
         op.drop_table(table)
