@@ -30,6 +30,7 @@ COMMANDS = {
     "spool": ("spool", "List, hold, release, cancel or resend messages that wait."),
     "repo": ("repo", "List or export what became of messages."),
     "blacklist": ("blacklist", "Say who must not be written to."),
+    "user": ("user", "Say who may use the HTTP API."),
 }
 
 

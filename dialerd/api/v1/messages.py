@@ -141,9 +141,10 @@ async def edit_message(id: UUID, given: Edit, context: In) -> Message:  # noqa: 
     if row["place"] != "sms_scheduler":
         raise HTTPException(409, TOO_LATE)
     checked = check_schedule(
-        context.settings(), campaign=row["campaign"], destination=given.destination or row["destination"],
-        data=row["data"] if given.text is None else given.text, when=given.at or row["calldate"], details=row["details"],
-        now=context.clock(),
+        context.settings(),
+        campaign=row["campaign"], destination=given.destination or row["destination"],
+        data=row["data"] if given.text is None else given.text, when=given.at or row["calldate"],
+        details=row["details"], now=context.clock(),
     )  # fmt: skip
     changes = {name: getattr(checked.message, name) for name in ("destination", "data", "address", "zone", "parts")}
     changes["calldate"] = checked.message.calldate
