@@ -14,6 +14,7 @@ __all__ = ["EVENTS", "configure", "get"]
 EVENTS: dict[str, str] = {
     "api_failed": "a bug: a call of the API raised; the caller was given the number that stands here",
     "api_listening": "the API takes calls",
+    "api_untidied": "what has run out of tokens and keys could not be deleted now; it does no harm",
     "blacklisted": "a user of the API has blocked an address",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
     "campaign_paused": "a user of the API has paused a campaign",

@@ -1,7 +1,5 @@
 """HTTP: the calls that existing integrations make, a modern API beside them, and probes."""
 
-from dialerd.api.app import build
-from dialerd.api.context import Context, Health
-from dialerd.api.server import Server
+from dialerd.api.service import Api
 
-__all__ = ["Context", "Health", "Server", "build"]
+__all__ = ["Api"]

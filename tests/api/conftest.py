@@ -13,8 +13,10 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import text
 
-from dialerd.api import Context, Health, Server, build
+from dialerd.api.app import build
+from dialerd.api.context import Context, Health
 from dialerd.api.incoming import Incoming
+from dialerd.api.server import Server
 from dialerd.intake import Intake
 from dialerd.settings import Listen, Settings, load
 from dialerd.store import Store
