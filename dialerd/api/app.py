@@ -10,7 +10,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from dialerd import log
-from dialerd.api import integra, probes, v1
+from dialerd.api import integra, metrics, probes, v1
 from dialerd.api.callers import NotLoggedIn
 from dialerd.api.context import Context
 from dialerd.api.limits import Limits
@@ -22,7 +22,7 @@ logger = log.get(__name__)
 
 def build(context: Context) -> ASGIApp:
     """Return the application. Nothing of an error's inside is shown; the log has it under the number that is."""
-    app = Starlette(routes=[*integra.ROUTES, *probes.ROUTES, Mount("/v1", v1.build(context))])
+    app = Starlette(routes=[*integra.ROUTES, *probes.ROUTES, *metrics.ROUTES, Mount("/v1", v1.build(context))])
     app.state.context = context
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(HTTPException, _http_error)

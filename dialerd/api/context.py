@@ -7,6 +7,7 @@ from datetime import datetime
 from starlette.requests import Request
 
 from dialerd.api.incoming import Incoming
+from dialerd.api.meters import Meters
 from dialerd.intake import Intake
 from dialerd.settings import ApiSettings, Settings
 from dialerd.store import Store
@@ -37,6 +38,7 @@ class Context:
     users: Users
     incoming: Incoming
     health: Health
+    meters: Meters
     receive: Callable[[str, str], Awaitable[None]]
 
     @property

@@ -9,6 +9,7 @@ from dialerd import log
 from dialerd.api.app import build
 from dialerd.api.context import Context, Health
 from dialerd.api.incoming import Incoming
+from dialerd.api.meters import Meters
 from dialerd.api.server import Server
 from dialerd.intake import Intake
 from dialerd.model.errors import DatabaseGone
@@ -48,6 +49,7 @@ class Api:
         assert first.api is not None
         folder = first.daemon.state_dir / "incoming"
         self.health = Health(promoting=promoting)
+        self.meters = Meters()
         self._context = Context(
             store=store,
             settings=_keeping_api(settings),
@@ -56,6 +58,7 @@ class Api:
             users=Users(store, clock=clock),
             incoming=Incoming(store, folder, settings=settings, clock=clock, wake=wake),
             health=self.health,
+            meters=self.meters,
             receive=receive,
         )
         self._server = Server(build(self._context), first.api.listen)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from dialerd.api.app import build
 from dialerd.api.context import Context, Health
 from dialerd.api.incoming import Incoming
+from dialerd.api.meters import Meters
 from dialerd.api.server import Server
 from dialerd.intake import Intake
 from dialerd.settings import Listen, Settings, load
@@ -116,6 +117,7 @@ def opener(url: str, folder: Path) -> MakeSite:
             users=Users(store, clock=clock, hasher=QUICK),
             incoming=Incoming(store, folder / "incoming", settings=current, clock=clock, wake=wake),
             health=Health(),
+            meters=Meters(),
             receive=receive,
         )
         server = Server(build(context), Listen("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from dialerd import __version__, log
 from dialerd.api.callers import NotLoggedIn, user_of
 from dialerd.api.context import Context
 from dialerd.api.v1 import control, lists, messages
+from dialerd.api.v1.docs import docs
 from dialerd.api.v1.models import Problem
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.store.messages import OtherBody
@@ -58,6 +59,7 @@ def build(context: Context) -> FastAPI:
     app.state.context = context
     for router in (messages.router, lists.router, control.router):
         app.include_router(router)
+    app.add_route("/docs", docs)
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(OtherBody, _other_body)
