@@ -1,25 +1,22 @@
 """The application under /v1: who may call, its routes, and problems for answers that are none."""
 
-import secrets
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from dialerd import __version__, log
+from dialerd import __version__
 from dialerd.api.callers import NotLoggedIn, user_of
 from dialerd.api.context import Context
+from dialerd.api.problems import Problem, bug, http_error, problem
 from dialerd.api.v1 import control, lists, messages
 from dialerd.api.v1.docs import docs
-from dialerd.api.v1.models import Problem
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.store.messages import OtherBody
 
 __all__ = ["build"]
-
-logger = log.get(__name__)
 
 DESCRIPTION = """
 Send SMS and e-mail at once or at their time, and see what became of them.
@@ -65,19 +62,16 @@ def build(context: Context) -> FastAPI:
     app.add_exception_handler(OtherBody, _other_body)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _bug)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, bug)
     return app
 
 
-async def _logged_in(user: Annotated[str, Depends(user_of)]) -> str:
+async def _logged_in(request: Request, user: Annotated[str, Depends(user_of)]) -> str:
+    # What no database keeps is in none: bodies are looked at by their models.
+    if any("\0" in value for value in (*request.path_params.values(), *request.query_params.values())):
+        raise HTTPException(422, "A parameter holds a NUL character")
     return user
-
-
-def problem(status: int, title: str, detail: str | None = None, **headers: str) -> Response:
-    """Return a problem (RFC 9457)."""
-    content = Problem(status=status, title=title, detail=detail).model_dump(exclude_none=True)
-    return JSONResponse(content, status, media_type="application/problem+json", headers=headers)
 
 
 async def _not_logged_in(_request: Request, _error: Exception) -> Response:
@@ -100,14 +94,3 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     told = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:10]]
     return problem(422, "The request is not as described", "; ".join(told))
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail)
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    number = secrets.token_hex(6)
-    logger.error("api_failed", path=request.url.path, number=number, exc_info=error)
-    return problem(500, "An error of the server", f"its log names it {number}")

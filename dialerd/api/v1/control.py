@@ -85,7 +85,7 @@ async def _one(context: Context, name: str) -> CampaignState:
 @router.put("/blacklist")
 async def block(given: Entry, context: In, user: User) -> dict[str, Any]:
     """Block an address; what is queued for it already is not sent either."""
-    channel, values = _values(context, given)
+    channel, values = _values(context, given.value, given.channel, given.campaign)
     some = [
         StoredEntry(channel=channel, value=value, campaign=given.campaign, reason=given.reason, expires=given.expires)
         for value in values
@@ -98,7 +98,7 @@ async def block(given: Entry, context: In, user: User) -> dict[str, Any]:
 @router.delete("/blacklist")
 async def unblock(value: str, context: In, user: User, campaign: str | None = None) -> dict[str, Any]:
     """Take the entry of exactly this address and campaign off the blacklist; 404 if there is none."""
-    channel, values = _values(context, Entry(value=value, campaign=campaign))
+    channel, values = _values(context, value, None, campaign)
     removed = [one for one in values if await context.store.transact(blacklist.remove, channel, one, campaign=campaign)]
     if not removed:
         raise HTTPException(404, "No such entry")
@@ -106,9 +106,9 @@ async def unblock(value: str, context: In, user: User, campaign: str | None = No
     return {"channel": channel, "values": removed}
 
 
-def _values(context: Context, given: Entry) -> tuple[Channel, tuple[str, ...]]:
-    channel = Channel(given.channel) if given.channel else None
-    return blacklist_values(context.settings(), given.value, channel=channel, campaign=given.campaign)
+def _values(context: Context, value: str, channel: str | None, campaign: str | None) -> tuple[Channel, tuple[str, ...]]:
+    chosen = Channel(channel) if channel else None
+    return blacklist_values(context.settings(), value, channel=chosen, campaign=campaign)
 
 
 @router.get("/status")

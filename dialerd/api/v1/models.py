@@ -16,7 +16,6 @@ __all__ = [
     "MessagePage",
     "NewMessage",
     "Pause",
-    "Problem",
     "Result",
 ]
 
@@ -163,12 +162,3 @@ class Entry(Given):
     campaign: str | None = None
     reason: str | None = None
     expires: AwareDatetime | None = None
-
-
-class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
-
-    type: str = "about:blank"
-    status: int
-    title: str
-    detail: str | None = None
