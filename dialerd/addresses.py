@@ -19,8 +19,7 @@ from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, Phone
 from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 
 from dialerd.model.errors import BadAddress
-from dialerd.model.message import Channel
-from dialerd.settings import NumberFormat
+from dialerd.model.message import Channel, NumberFormat
 
 __all__ = ["Address", "canonical", "dialled", "read", "zones_of"]
 

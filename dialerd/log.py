@@ -17,7 +17,13 @@ __all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_on", "set_lev
 
 #: Every event that dialerd logs: what happened, in the past tense, and what an operator reads out of it.
 EVENTS: dict[str, str] = {
+    "api_failed": "a bug: a call of the API raised; the caller was given the number that stands here",
+    "api_listening": "the API takes calls",
+    "api_untidied": "what has run out of tokens and keys could not be deleted now; it does no harm",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
+    "blacklisted": "a user of the API has blocked an address",
+    "campaign_paused": "a user of the API has paused a campaign",
+    "campaign_resumed": "a user of the API has let a campaign go on",
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",
     "clock_jumped": "the machine's clock was set, or it slept; what depends on the time is asked anew",
     "confirmation_refused": "the confirmation of an opt-out is no message that its campaign could send",
@@ -30,9 +36,15 @@ EVENTS: dict[str, str] = {
     "driver_failed": "a bug: a driver raised instead of giving an outcome; an attempt that it was is in doubt",
     "inbound_stored": "SMS came in; so many of them asked to be left alone, or to be written to again",
     "inbox_failed": "a bug: what a provider told could not be recorded, and is lost",
+    "incoming_count_differs": "an upload has not as many lines as its caller declared; it is loaded all the same",
+    "incoming_refused": "a file that came in by the API cannot be loaded: the reason says why",
+    "incoming_waits": "files that came in by the API wait for the database",
     "lease_lost": "this node was taken for dead, and what it had claimed was rescued; it begins a new life",
     "level_changed": "SIGUSR1 has changed from which level on things are logged",
     "lines_lost": "nobody took the log's lines for a while: so many are lost, and sending went on",
+    "logged_in": "a user of the API was given a token",
+    "logged_out": "a user of the API ended a token",
+    "login_refused": "somebody gave a wrong user or password, or too many of them",
     "mail_bounced": "a mail server wrote back that it cannot, or not yet, deliver a mail of ours",
     "mail_not_composed": "a bug: a mail could not be put together; it has failed, and nothing of it was sent",
     "message_answered": "at debug only: what was said of an attempt that did not succeed",
@@ -61,6 +73,7 @@ EVENTS: dict[str, str] = {
     "smpp_bound": "an SMSC has taken a bind of ours",
     "smpp_delivery_unreadable": "an SMSC delivered what is no deliver_sm; it was told so, and nothing was stored",
     "smpp_unbound": "a bind to an SMSC could not be had, or ended; it is tried again",
+    "unblacklisted": "a user of the API has taken an address off the blacklist",
 }
 
 #: Keys that speak of a person.

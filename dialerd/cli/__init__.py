@@ -36,6 +36,7 @@ COMMANDS = {
     "blacklist": ("blacklist", "Say who must not be written to."),
     "bounce": ("bounce", "Take a bounced mail from stdin."),
     "completion": ("completion", "Teach a shell to complete commands and campaigns."),
+    "user": ("user", "Say who may use the HTTP API."),
 }
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["BULK", "URGENT", "Channel", "Message", "State", "Status", "new_id"]
+__all__ = ["BULK", "URGENT", "Channel", "Message", "NumberFormat", "State", "Status", "new_id"]
 
 #: Priority of what was scheduled or sent by hand, and of a base that names none (1 goes first, 9999 last).
 URGENT = 1
@@ -20,6 +20,15 @@ class Channel(StrEnum):
 
     SMS = "sms"
     EMAIL = "email"
+
+
+class NumberFormat(StrEnum):
+    """How a provider wants numbers: +59899123456, 59899123456, 099123456, or as they came."""
+
+    PLUS = "plus"
+    E164 = "e164"
+    NATIONAL = "national"
+    AS_IS = "as_is"
 
 
 class State(StrEnum):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SecretStr
 from pydantic.dataclasses import dataclass
 
-from dialerd.model.message import Channel
+from dialerd.model.message import Channel, NumberFormat
 from dialerd.model.placeholder import OF_MESSAGE, placeholders
 from dialerd.model.receipt import ReceiptIds
 from dialerd.settings.gateway import (
@@ -59,15 +59,6 @@ __all__ = [
     "Tls",
     "template_clashes",
 ]
-
-
-class NumberFormat(StrEnum):
-    """How a provider wants numbers: +59899123456, 59899123456, 099123456, or as they came."""
-
-    PLUS = "plus"
-    E164 = "e164"
-    NATIONAL = "national"
-    AS_IS = "as_is"
 
 
 class Bind(StrEnum):

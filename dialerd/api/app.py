@@ -1,0 +1,30 @@
+"""The application: its routes, and what becomes of errors."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from dialerd.api import integra, metrics, probes, v1
+from dialerd.api.callers import NotLoggedIn
+from dialerd.api.context import Context
+from dialerd.api.limits import Limits
+from dialerd.api.problems import bug, http_error
+
+__all__ = ["build"]
+
+
+def build(context: Context) -> ASGIApp:
+    """Return the application. Nothing of an error's inside is shown; the log has it under the number that is."""
+    app = Starlette(routes=[*integra.ROUTES, *probes.ROUTES, *metrics.ROUTES, Mount("/v1", v1.build(context))])
+    app.state.context = context
+    app.add_exception_handler(NotLoggedIn, _not_logged_in)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, bug)
+    return Limits(app, most_bytes=lambda: int(context.api.max_body_mb * 1_000_000))
+
+
+async def _not_logged_in(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("a live token is needed", 401, headers={"WWW-Authenticate": 'Bearer realm="dialerd"'})

@@ -1,0 +1,65 @@
+"""What a request may cost: the size of its body, and the time it takes to come in."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Limits"]
+
+#: A caller that sends nothing of its body for so long has gone, or wants to hold a connection.
+SILENT_S = 30.0
+
+
+class Limits:
+    """Answers 413 to a body of more than `most_bytes()`, and 408 to one that does not come."""
+
+    def __init__(self, app: ASGIApp, *, most_bytes: Callable[[], int]) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most, came, answered = self._most_bytes(), 0, False
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > most:
+            await _answer(send, 413, f"the request is larger than {most} bytes")
+            return
+
+        async def bounded() -> Message:
+            nonlocal came
+            if answered:
+                return await receive()
+            try:
+                async with asyncio.timeout(SILENT_S):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the request did not come in time") from None
+            came += len(message.get("body", b""))
+            if came > most:
+                raise HTTPException(413, f"the request is larger than {most} bytes")
+            return message
+
+        async def noticed(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, bounded, noticed)
+        except Exception:
+            # Logged where it was answered.
+            if not answered:
+                raise
+
+
+async def _answer(send: Send, status: int, detail: str) -> None:
+    body = json.dumps({"type": "about:blank", "status": status, "title": detail}).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

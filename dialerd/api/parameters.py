@@ -1,0 +1,75 @@
+"""The parameters of the calls that existing integrations make: form fields, query, either, in UTF-8 or Latin-1."""
+
+import json
+from email.message import Message
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from dialerd.model.errors import Refused
+
+__all__ = ["parameters_of"]
+
+#: More fields than any call has; what a hostile caller sends is not taken apart without end.
+MOST_FIELDS = 100
+
+
+async def parameters_of(request: Request) -> dict[str, str]:
+    """Return the parameters of a call: the body's win over the query's, the first of several of one name counts.
+
+    A body is form-encoded whatever its content type says, unless that is multipart/form-data or JSON. Raises Refused
+    for one that cannot be read.
+    """
+    kind = Message()
+    kind["content-type"] = request.headers.get("content-type", "")
+    charset = str(kind.get_param("charset") or "")
+    found = _pairs(request.url.query.encode("latin-1", "replace"), "")
+    media_type = kind.get_content_type()
+    if media_type == "multipart/form-data":
+        async with request.form(max_files=10, max_fields=MOST_FIELDS, max_part_size=1 << 30) as form:
+            for name, value in form.multi_items():
+                found[name] = value if isinstance(value, str) else _text(await value.read(), charset)
+        return found
+    body = await request.body()
+    if media_type == "application/json" and body.strip():
+        return found | {name: _plain(value) for name, value in _object(body).items()}
+    return found | _pairs(body, charset)
+
+
+def _pairs(encoded: bytes, charset: str) -> dict[str, str]:
+    try:
+        # Latin-1 keeps each byte as it is; what they mean is decided value by value.
+        pairs = parse_qsl(
+            encoded.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=MOST_FIELDS
+        )
+    except ValueError as error:
+        raise Refused(f"more than {MOST_FIELDS} parameters") from error
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found.setdefault(_text(name.encode("latin-1"), charset), _text(value.encode("latin-1"), charset))
+    return found
+
+
+def _text(raw: bytes, charset: str) -> str:
+    """Return a value's text: UTF-8 if it is that, else in the charset it names, else Windows-1252, as browsers do."""
+    for encoding in ("utf-8", charset, "cp1252"):
+        try:
+            return raw.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return raw.decode("latin-1")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"the body is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Refused("the body is no JSON object")
+    return found
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,171 @@
+"""/v1/messages: send, schedule, look up, change, cancel."""
+
+import hashlib
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header
+from starlette.exceptions import HTTPException
+
+from dialerd.api.callers import user_of
+from dialerd.api.context import Context, context_of
+from dialerd.api.v1.models import Accepted, Batch, BatchResult, Edit, Message, NewMessage, Result
+from dialerd.intake import Checked, check_schedule, check_submit, put
+from dialerd.model.errors import Refused
+from dialerd.store import Connection
+from dialerd.store.messages import edit_scheduled, message_of, once
+from dialerd.store.operate import CANCEL, Selection, act, cancel_scheduled, find
+
+__all__ = ["router", "shown"]
+
+router = APIRouter(tags=["messages"])
+
+#: Messages of one transaction: SQLite's other writers wait no longer than 50 ms.
+STEP = 500
+
+TOO_LATE = "It does not wait in sms_scheduler any more"
+
+In = Annotated[Context, Depends(context_of)]
+User = Annotated[str, Depends(user_of)]
+Key = Annotated[
+    str | None, Header(alias="Idempotency-Key", max_length=200, description="Any text of yours, new for each call.")
+]
+
+
+@router.post("/messages", status_code=201)
+async def send_message(given: NewMessage, context: In, user: User, key: Key = None) -> Accepted:
+    """Send a message now, or at its time. When this answers, the message stands in the database."""
+    if key is None:
+        return Accepted(id=await _put_one(context, given))
+    checked = _checked(context, given)
+    (answer,) = await _once(context, user, key, given.model_dump_json(), [checked])
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return Accepted(**answer)
+
+
+@router.post("/messages/batch")
+async def send_batch(given: Batch, context: In, user: User, key: Key = None) -> BatchResult:
+    """Send up to 10,000 messages. Each is taken or refused by itself; those that are taken stand in the database."""
+    results: list[Result] = []
+    digest = given.model_dump_json() if key else ""
+    for start in range(0, len(given.messages), STEP):
+        some = given.messages[start : start + STEP]
+        checked = [_checked_or_not(context, one) for one in some]
+        good = [one for one in checked if isinstance(one, Checked)]
+        if key is None:
+            answers = await context.store.transact(_put, good, context=context)
+        else:
+            answers = await _once(context, user, f"{key}#{start}", digest, good)
+        told = iter(answers)
+        results += [Result(**next(told)) if isinstance(one, Checked) else Result(error=one) for one in checked]
+    context.intake.wake()
+    accepted = sum(result.id is not None for result in results)
+    return BatchResult(accepted=accepted, refused=len(results) - accepted, results=results)
+
+
+async def _put_one(context: Context, given: NewMessage) -> str:
+    common = _common(given)
+    if given.at is None:
+        return await context.intake.submit(**common, priority=given.priority)
+    return await context.intake.schedule(**common, when=given.at)
+
+
+def _common(given: NewMessage) -> dict[str, Any]:
+    return {
+        "campaign": given.campaign,
+        "destination": given.destination,
+        "data": given.text,
+        "agent": given.agent,
+        "source": given.source,
+        "details": given.details,
+    }
+
+
+def _checked(context: Context, given: NewMessage) -> Checked:
+    common = _common(given) | {"now": context.clock()}
+    if given.at is None:
+        return check_submit(context.settings(), **common, priority=given.priority)
+    return check_schedule(context.settings(), **common, when=given.at)
+
+
+def _checked_or_not(context: Context, given: NewMessage) -> Checked | str:
+    try:
+        return _checked(context, given)
+    except Refused as refused:
+        return str(refused)
+
+
+async def _once(context: Context, user: str, key: str, body: str, some: list[Checked]) -> list[dict[str, str]]:
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    answers: list[dict[str, str]] = await context.store.transact(
+        once, user=user, key=key, digest=digest, now=context.clock(), do=partial(_put, some=some, context=context)
+    )
+    context.intake.wake()
+    return answers
+
+
+def _put(connection: Connection, some: list[Checked], *, context: Context) -> list[dict[str, str]]:
+    entries = put(connection, some, now=context.clock())
+    return [
+        {"id": one.message.id} if entry is None else {"error": f"the destination is {entry}"}
+        for one, entry in zip(some, entries, strict=True)
+    ]
+
+
+# -- one message -----------------------------------------------------------------------------------------------------
+
+
+def shown(row: dict[str, Any]) -> Message:
+    """Return a row of any of the three tables as callers see it."""
+    given = {name: value for name, value in row.items() if name in Message.model_fields}
+    return Message(**given, text=row["data"], at=row["calldate"])
+
+
+@router.get("/messages/{id}")
+async def get_message(id: UUID, context: In) -> Message:  # noqa: A002  # the path's own word
+    """Return a message, wherever it stands: scheduled, in the spool, or ended."""
+    row = await context.store.read(message_of, str(id))
+    if row is None:
+        raise HTTPException(404, "No such message")
+    return shown(row)
+
+
+@router.patch("/messages/{id}")
+async def edit_message(id: UUID, given: Edit, context: In) -> Message:  # noqa: A002
+    """Change a message that still waits in sms_scheduler: its destination, text or time."""
+    row = await context.store.read(message_of, str(id))
+    if row is None:
+        raise HTTPException(404, "No such message")
+    if row["place"] != "sms_scheduler":
+        raise HTTPException(409, TOO_LATE)
+    checked = check_schedule(
+        context.settings(),
+        campaign=row["campaign"], destination=given.destination or row["destination"],
+        data=row["data"] if given.text is None else given.text, when=given.at or row["calldate"],
+        details=row["details"], now=context.clock(),
+    )  # fmt: skip
+    changes = {name: getattr(checked.message, name) for name in ("destination", "data", "address", "zone", "parts")}
+    changes["calldate"] = checked.message.calldate
+    if not await context.store.transact(edit_scheduled, str(id), changes):
+        raise HTTPException(409, TOO_LATE)
+    return await get_message(id, context)
+
+
+@router.delete("/messages/{id}")
+async def cancel_message(id: UUID, context: In) -> Message:  # noqa: A002
+    """Cancel a message that waits. One that is being sent, or has ended, cannot be cancelled: 409."""
+    done = await context.store.transact(_cancel, str(id), context=context)
+    message = await get_message(id, context)
+    if not done:
+        raise HTTPException(409, f"It is {message.status or message.state} already")
+    return message
+
+
+def _cancel(connection: Connection, id_: str, *, context: Context) -> int:
+    selection = Selection(ids=(id_,))
+    now = context.clock()
+    done = cancel_scheduled(connection, selection, now=now)
+    found = find(connection, selection, CANCEL, after_seq=0, up_to_seq=2**62)
+    return done + (act(connection, selection, CANCEL, found.seqs, now=now) if found.seqs else 0)

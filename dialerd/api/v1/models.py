@@ -1,0 +1,164 @@
+"""The shapes of /v1. Instants are ISO 8601; those that come out are in UTC."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "Accepted",
+    "Batch",
+    "BatchResult",
+    "CampaignState",
+    "Edit",
+    "Entry",
+    "Message",
+    "MessagePage",
+    "NewMessage",
+    "Pause",
+    "Result",
+]
+
+
+#: Levels of objects in objects; PostgreSQL and Python take more, nobody means more.
+DEEPEST = 50
+
+
+def _is_storable(value: Any, level: int = 0) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict | list):
+        some = [*value, *value.values()] if isinstance(value, dict) else value
+        return level < DEEPEST and all(_is_storable(one, level + 1) for one in some)
+    return True
+
+
+class Given(BaseModel):
+    """What a caller sends: an unknown member is an error, not a silent mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def storable(cls, given: Any) -> Any:
+        """Refuse what no database keeps."""
+        if not _is_storable(given):
+            raise ValueError("a text holds a NUL character, or half a character, or there are too many levels")
+        return given
+
+
+class NewMessage(Given):
+    """A message to be sent now, or at its time."""
+
+    campaign: str = Field(examples=["Ventas->"], description="By its name.")
+    destination: str = Field(examples=["098344484"], description="A number or an e-mail address.")
+    text: str = Field(default="", examples=["Your appointment is at ten."], description="SMS text, or e-mail body.")
+    at: str | None = Field(
+        default=None,
+        examples=["2026-12-01 09:30:00", "2026-12-01T12:30:00Z"],
+        description="When: wall-clock time in the campaign's zone, or ISO 8601 with an offset. Absent: now.",
+    )
+    priority: int = Field(default=1, ge=1, le=9999, description="1 goes first, 9999 last; of what goes now.")
+    agent: str | None = None
+    source: str | None = Field(default=None, description="Sender; the campaign's if absent.")
+    details: dict[str, Any] | None = Field(
+        default=None,
+        description="subject, template, variables, attachments, invitation.",
+        examples=[{"variables": {"name": "Ana"}}],
+    )
+
+
+class Accepted(BaseModel):
+    """The message stands in the database under this id."""
+
+    id: str = Field(examples=["01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e"])
+
+
+class Batch(Given):
+    """Up to 10,000 messages; each is taken or refused by itself."""
+
+    messages: list[NewMessage] = Field(min_length=1, max_length=10_000)
+
+
+class Result(BaseModel):
+    """What became of one message of a batch: an id, or why it was refused."""
+
+    id: str | None = None
+    error: str | None = None
+
+
+class BatchResult(BaseModel):
+    """One result for each message, in their order."""
+
+    accepted: int
+    refused: int
+    results: list[Result]
+
+
+class Message(BaseModel):
+    """A message, wherever it stands."""
+
+    id: str
+    place: Literal["sms_scheduler", "sms_spool", "sms_repo"]
+    campaign: str
+    destination: str
+    text: str
+    priority: int | None = None
+    base: str | None = None
+    at: datetime | None = None
+    agent: str | None = None
+    source: str | None = None
+    details: Any = None
+    state: str | None = Field(default=None, description="While it waits: queued, deferred, held, sending, in_doubt.")
+    status: str | None = Field(default=None, description="At its end: sent, failed, expired, blocked, cancelled.")
+    due_at: datetime | None = None
+    dateprocessed: datetime | None = None
+    attempts: int | None = None
+    provider: str | None = None
+    provider_id: str | None = None
+    parts: int | None = None
+    error: str | None = None
+    delivery: str | None = None
+    delivered_at: datetime | None = None
+    queued_at: datetime | None = None
+
+
+class MessagePage(BaseModel):
+    """Some messages, and the cursor of the next page; null after the last."""
+
+    messages: list[Message]
+    next: str | None
+
+
+class Edit(Given):
+    """What can still be changed of a message that waits for its time."""
+
+    destination: str | None = None
+    text: str | None = None
+    at: str | None = None
+
+
+class CampaignState(BaseModel):
+    """A campaign: may it send, and what waits."""
+
+    name: str
+    channel: str | None = None
+    state: str
+    opens_at: datetime | None
+    counts: dict[str, int]
+
+
+class Pause(Given):
+    """Why."""
+
+    reason: str | None = None
+
+
+class Entry(Given):
+    """An entry of the blacklist; no campaign means all."""
+
+    value: str = Field(examples=["098344484"])
+    channel: Literal["sms", "email"] | None = None
+    campaign: str | None = None
+    reason: str | None = None
+    expires: AwareDatetime | None = None
