@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from dialerd import bases, drivers, log
+from dialerd.api import Api
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
 from dialerd.examine import examine
@@ -20,6 +21,9 @@ from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import ConfigError, DatabaseGone, Refused
+from dialerd.model.message import Message
+from dialerd.model.outcome import Outcome
+from dialerd.model.receipt import Inbound
 from dialerd.notify import Notifier
 from dialerd.scheduler import Scheduler
 from dialerd.settings import Settings
@@ -63,6 +67,7 @@ class Parts:
             self.spool, self.lease, state_dir=daemon.state_dir, campaigns=settings.campaigns, report=self.report
         )
         self.charge = Charge()
+        self.api: Api | None = None
         self.inbox = Inbox(self.spool, settings, clock=clock)
         self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
         #: Those of providers that a reload has changed or taken away, while their last attempts end.
@@ -84,7 +89,27 @@ class Parts:
             per_second=provider.per_second,
             examine=partial(examine, provider=provider),
             charge=self.charge,
+            observe=self._observe,
         )
+
+    def open_api(self) -> None:
+        """Listen where [api] says, if it does; what calls the API is served once it runs."""
+        if self.settings.api is not None:
+            self.api = Api(
+                self.store,
+                settings=lambda: self.settings,
+                clock=self.clock,
+                wake=self.spool.wake,
+                receive=self._receive,
+                promoting=True,
+            )
+
+    async def _receive(self, phone: str, message: str) -> None:
+        await self.inbox.inbound(Inbound(provider="api", phone=phone, message=message, received=self.clock()))
+
+    def _observe(self, provider: str, message: Message, outcome: Outcome, took_s: float) -> None:
+        if self.api is not None:
+            self.api.meters.attempted(provider, message, outcome, took_s, self.clock())
 
     def listen(self, dialer: Dialer, group: asyncio.TaskGroup) -> None:
         """Have a driver hand on what its provider tells by itself, if it does, until `hang_up`."""
@@ -184,6 +209,7 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
 async def _serve(
     parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, notifier: Notifier
 ) -> None:
+    parts.open_api()
     rescued = await parts.janitor.rescue_earlier()
     ticker = Ticker(parts.scheduler.tick)
     logger.info("daemon_started", node=parts.lease.node, campaigns=len(parts.settings.campaigns), rescued=rescued)
@@ -214,6 +240,8 @@ async def _serve(
         for dialer in parts.dialers.values():
             group.create_task(kept_up(dialer.run))
             parts.listen(dialer, group)
+        if parts.api is not None:
+            group.create_task(kept_up(parts.api.run))
         ticker.start()
         notifier.ready("sending")
         await _until_stopped(parts, load, stop, reload, notifier, group)
@@ -222,6 +250,8 @@ async def _serve(
         logger.info("daemon_draining", in_flight=in_flight)
         parts.vitals.is_stopping = True
         notifier.stopping(f"stopping: {in_flight} under way", parts.settings.daemon.drain_s + LAST_WORDS_S + LEAVE_S)
+        if parts.api is not None:
+            await parts.api.stop(parts.settings.daemon.drain_s)
         await parts.drain()
         for task in running:
             task.cancel()
@@ -278,8 +308,11 @@ def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
     if fresh.daemon.log_level != old.daemon.log_level:
         log.set_level(fresh.daemon.log_level)
     daemon = replace(old.daemon, stall_minutes=fresh.daemon.stall_minutes, log_level=fresh.daemon.log_level)
-    if (daemon, old.database) != (fresh.daemon, fresh.database):
-        logger.warning("reload_needs_restart", tables="[daemon] and [database] are read at the start only")
+    listening = [settings.api and settings.api.listen for settings in (old, fresh)]
+    if (daemon, old.database, listening[0]) != (fresh.daemon, fresh.database, listening[1]):
+        logger.warning(
+            "reload_needs_restart", tables="[daemon], [database] and where [api] listens are read at the start only"
+        )
     parts.inbox.settings = fresh
     parts.scheduler.campaigns = fresh.campaigns
     parts.janitor.campaigns = fresh.campaigns

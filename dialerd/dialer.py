@@ -64,6 +64,7 @@ class Dialer:
         per_second: float | None,
         examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined] = examine,
         charge: Charge | None = None,
+        observe: Callable[[str, Message, Outcome, float], None] | None = None,
     ) -> None:
         self.name = name
         self.driver = driver
@@ -79,6 +80,7 @@ class Dialer:
         #: When it last had nothing to do or did what there was.
         self.turned_at = asyncio.get_running_loop().time()
         self._examine = examine
+        self._observe = observe
         self._up_to_seq: int | None = None
         loop = asyncio.get_running_loop()
         self._attempts = Attempts(
@@ -373,6 +375,8 @@ class Dialer:
     # -- what becomes of attempts --------------------------------------------------------------------------------
 
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
+        if self._observe is not None:
+            self._observe(self.name, message, outcome, took_s)
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
         if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):

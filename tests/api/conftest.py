@@ -24,6 +24,9 @@ from dialerd.store import Store
 from dialerd.store.migrate import migrate
 from dialerd.users import Users
 from tests.cli.calls import configure
+from tests.crash.fixtures import databases, site_on
+
+__all__ = ["databases", "site_on"]
 
 PASSWORD = "correct horse"
 
