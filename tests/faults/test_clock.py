@@ -60,7 +60,7 @@ async def test_on_time_to_the_second(rig_of: Callable[..., Rig]) -> None:
         await rig.store.transact(put, [due(now + timedelta(seconds=seconds)) for seconds in (0.7, 1.3, 2.1)])
         await Scheduler(rig.spool, campaigns=rig.campaigns, clock=clock).tick()
         # Asked for while the minute is under way: not promoted, but put straight into the spool.
-        settings: Any = SimpleNamespace(campaigns=rig.campaigns)
+        settings: Any = SimpleNamespace(campaigns=rig.campaigns, providers={})
         await schedule(
             rig.store, settings,
             campaign="c", destination="59899123456", data="hola", when=now + timedelta(seconds=1.7), now=clock(),
@@ -110,7 +110,7 @@ async def test_the_clock_is_set_back(rig_of: Callable[..., Rig]) -> None:
 
         clock.ahead -= HOUR
         await scheduler.tick()
-        settings: Any = SimpleNamespace(campaigns=rig.campaigns)
+        settings: Any = SimpleNamespace(campaigns=rig.campaigns, providers={})
         soon = await schedule(
             rig.store, settings,
             campaign="c", destination="59899123456", data="hola", when=clock() + timedelta(seconds=1), now=clock(),

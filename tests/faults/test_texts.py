@@ -27,7 +27,7 @@ INSERT = (
 async def test_intake_refuses_what_nobody_can_send(rig_of: Callable[..., Rig]) -> None:
     """A NUL, a text of 1 MB, a priority outside 1 to 9999 and a time that is none are refused with their reason."""
     async with rig_of() as rig:
-        settings: Any = SimpleNamespace(campaigns=rig.campaigns)
+        settings: Any = SimpleNamespace(campaigns=rig.campaigns, providers={})
         now = datetime.now(UTC)
         for reason, given in {
             "NUL": {"data": "hola\0mundo"},
@@ -50,7 +50,7 @@ async def test_a_long_mail_goes_whole(rig_of: Callable[..., Rig]) -> None:
     """An e-mail of 1 MB is no fault: it reaches the driver as it came."""
     mails = campaign(channel=Channel.EMAIL, email=EmailPart(sender="a@example.com"))
     async with rig_of(None, mails) as rig:
-        settings: Any = SimpleNamespace(campaigns=rig.campaigns)
+        settings: Any = SimpleNamespace(campaigns=rig.campaigns, providers={})
         body = "ñandú " * (MEGABYTE // 6)
         now = datetime.now(UTC)
         await submit(rig.store, settings, campaign="c", destination="ana@example.com", data=body, now=now)
