@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from dialerd import daemon, drivers
+from dialerd import batch, daemon, drivers
 from dialerd.inbox import Inbox
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message
@@ -245,7 +245,7 @@ async def test_a_batch_run_listens(
     store = Store(sqlite_url)
     await store.transact(migrate)
     await store.transact(submit, [message()])
-    summary = await daemon.run_once(config)
+    summary = await batch.run_once(config)
 
     assert 1 == summary.ended["sent"]
     assert ["began", "ended", "closed"] == driver.heard

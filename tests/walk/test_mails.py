@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from dialerd import bases, daemon, intake
+from dialerd import bases, batch, daemon, intake
 from dialerd.model.errors import Refused
 from dialerd.settings import Settings, load
 from dialerd.store import Store
@@ -96,7 +96,7 @@ async def test_a_base_with_a_template(office: Office, tmp_path: Path) -> None:
     now = datetime.now(UTC)
     loaded = await bases.load(office.store, office.settings, tmp_path / "base.csv", now=now)
     assert (loaded.accepted, [bad.line for bad in loaded.errors]) == (4, [5, 6])
-    assert (await daemon.run_once(office.settings)).ended["sent"] == 4
+    assert (await batch.run_once(office.settings)).ended["sent"] == 4
 
     lines = office.lines()
     ana, juan, eva, luz = (lines[f"{name}@example.com"] for name in ("ana", "juan", "eva", "luz"))
@@ -124,7 +124,7 @@ async def test_details_of_all_kinds(office: Office) -> None:
     for odd in ({"template": "none"}, {"attachments": ["../x"]}, {"variables": {"name": "Ana"}}, {"invitation": "x"}):
         with pytest.raises(Refused):
             await intake.submit(office.store, office.settings, data="", details=odd, **asked)
-    await daemon.run_once(office.settings)
+    await batch.run_once(office.settings)
 
     (line,) = office.lines().values()
     assert [part.get_content_type() for part in read(line).walk()] == [
@@ -152,7 +152,7 @@ async def test_odd_rows_of_others(office: Office) -> None:
     office.insert("098344485", "Hola ${a}", {"variables": {"b": 2}}, "Ventas->")
     office.insert("098344486", "Hola ${a}", {"variables": [1]}, "Ventas->")
     office.insert("098344487", "Hola ${a}", {"subject": [1]}, "Ventas->")
-    await daemon.run_once(office.settings)
+    await batch.run_once(office.settings)
 
     lines = office.lines()
     assert set(lines) == {"good@example.com", "098344484", "098344487"}
