@@ -60,6 +60,8 @@ def run_week(scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch) 
         # A week has a million looks: here it has fewer, and they cost our time only.
         patch.setattr("dialerd.spool.LOOK_S", LOOK_S)
         patch.setattr("dialerd.ticker.LOOK_S", LOOK_S)
+        patch.setattr("dialerd.inbox.LOOK_S", LOOK_S)
+        patch.setattr("dialerd.vitals.CHECK_S", LOOK_S)
         patch.setattr("dialerd.janitor.EXPIRE_EVERY_S", EXPIRE_EVERY_S)
         patch.setattr("dialerd.janitor.BEATS_PER_LEASE", LEASE_S / BEAT_S)
         patch.setattr("dialerd.daemon.RESTART_S", LOOK_S * 15)
