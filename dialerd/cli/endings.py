@@ -67,10 +67,18 @@ def status_of(error: BaseException) -> int | None:
             return 1
         case OSError(strerror=str(reason)) if error.errno in CANNOT_WRITE:
             _say(f"the output cannot be written: {reason}")
+            _forget_output()
             return 1
         case _:
             return None
     return error.exit_status
+
+
+def _forget_output() -> None:
+    """Let what could not be written go nowhere: Python would try again at its exit, and end with another status."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _say(*lines: str) -> None:
