@@ -15,7 +15,7 @@ from dialerd import bases, drivers, log
 from dialerd.api import Api
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
-from dialerd.examine import examine
+from dialerd.examine import Examined, accepts, examine
 from dialerd.inbox import Inbox
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
@@ -87,10 +87,14 @@ class Parts:
             campaigns=campaigns,
             max_in_flight=provider.max_in_flight,
             per_second=provider.per_second,
-            examine=partial(examine, provider=provider),
+            examine=self._examine,
+            accepts=partial(accepts, provider) if provider.accept is not None else None,
             charge=self.charge,
             observe=self._observe,
         )
+
+    def _examine(self, campaign: Campaign, destination: str, data: str, details: Mapping[str, Any] | None) -> Examined:
+        return examine(campaign, destination, data, details, self.settings.providers_of(campaign))
 
     def open_api(self) -> None:
         """Listen where [api] says, if it does; what calls the API is served once it runs."""

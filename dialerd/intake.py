@@ -182,7 +182,7 @@ def _message(
     for name in ("agent", "source"):
         if given[name] and "\0" in given[name]:
             raise Refused(f"the {name} holds a NUL character")
-    examined = examine(campaign, destination, data, details, settings.providers.get(campaign.provider))
+    examined = examine(campaign, destination, data, details, settings.providers_of(campaign))
     return NewMessage(
         id=new_id(),
         campaign=campaign.name,

@@ -41,7 +41,7 @@ class Judge:
 
     def __init__(self, settings: Settings, channel: Channel, campaign: str | None) -> None:
         self._campaigns = {name: known for name, known in settings.campaigns.items() if known.channel is channel}
-        self._providers = settings.providers
+        self._settings = settings
         self.channel = channel
         self._campaign = campaign
 
@@ -77,9 +77,8 @@ class Judge:
         if campaign is None:
             return "unknown campaign"
         try:
-            examined = examine(
-                campaign, fields.destination, fields.data, fields.details, self._providers.get(campaign.provider)
-            )
+            providers = self._settings.providers_of(campaign)
+            examined = examine(campaign, fields.destination, fields.data, fields.details, providers)
         except BadAddress as error:
             return error.reason
         except BadText as error:
