@@ -44,6 +44,7 @@ from yarl import URL
 
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
+from dialerd.drivers.tls import verifying
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.message import Message
@@ -88,6 +89,7 @@ class Http:
         self._requests = Requests(provider, campaigns)
         self._judge = Judge(provider)
         self._origin = URL(self._requests.origin, encoded=True)
+        self._tls = verifying(provider.ca) if self._origin.scheme == "https" else None
         self._session: ClientSession | None = None
         self._closed = False
         self._most = min(provider.connections or provider.max_in_flight, provider.max_in_flight)
@@ -208,7 +210,7 @@ class Http:
                     limit=self._most,
                     **({"keepalive_timeout": IDLE_S} if provider.keep_alive else {"force_close": True}),
                     ttl_dns_cache=60,
-                    ssl=ssl.create_default_context() if self._origin.scheme == "https" else True,
+                    ssl=self._tls or True,
                 ),
                 timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
                 cookie_jar=DummyCookieJar(),
@@ -223,10 +225,9 @@ class Http:
         return self._session
 
     async def _connect(self) -> None:
-        tls = ssl.create_default_context() if self._origin.scheme == "https" else None
         try:
             async with asyncio.timeout(self._provider.timeout_s):
-                _, writer = await asyncio.open_connection(self._origin.host, self._origin.port, ssl=tls)
+                _, writer = await asyncio.open_connection(self._origin.host, self._origin.port, ssl=self._tls)
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError) as error:

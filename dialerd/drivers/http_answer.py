@@ -20,6 +20,9 @@ What none of them knows is judged by its status (RFC 9110, section 15; RFC 6585)
     502, 504, 520, 524                            InDoubt: a proxy's; the gateway behind it may have the message
     other 4xx and 5xx                             Deferred
 
+Where `each` names an array with an entry for each part, all are judged so, each by the values in its entry: what
+takes some parts and not others is Partly, under a reference that nobody knows.
+
 Where `idempotency_key` is set a doubt can be resent. `Retry-After` (seconds or a date, RFC 9110, section 10.2.3) is
 passed on. Of what was answered only Failed and Deferred tell something, one line, without credentials, number and
 text: their errors end in sms_repo. The others end in logs, and tell the status and which rule held.
@@ -37,7 +40,18 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from dialerd.drivers.http_request import Request
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import (
+    Deferred,
+    Failed,
+    InDoubt,
+    Outcome,
+    Partly,
+    Refusal,
+    Sent,
+    Throttled,
+    Unreachable,
+    weightiest,
+)
 from dialerd.settings import Answer, HttpProvider
 
 __all__ = ["Judge", "Reply", "decoded"]
@@ -88,6 +102,7 @@ class Judge:
         self._permanent = _rule(provider.permanent)
         self._success_reads_json = _reads(provider.success, "json")
         self._success_reads = self._success_reads_json or _reads(provider.success, "body")
+        self._each = provider.each
         self._id = provider.id
         self._id_pattern = re.compile(provider.id.body) if provider.id is not None and provider.id.body else None
         self._resend_is_safe = provider.idempotency_key is not None
@@ -99,6 +114,23 @@ class Judge:
     def outcome(self, reply: Reply, request: Request, now: datetime) -> Outcome:
         """Return what the answer to a request comes to; `now` is for a Retry-After that is a date."""
         answer = _Read(reply)
+        entries = answer.entries(self._each) if self._each is not None else []
+        if not entries:
+            return self._judged(answer, request, now)
+        outcomes = [self._judged(entry, request, now) for entry in entries]
+        if len(outcomes) == 1:
+            return outcomes[0]
+        ids = tuple(outcome.provider_id if isinstance(outcome, Sent) else None for outcome in outcomes)
+        refusals = [outcome for outcome in outcomes if not isinstance(outcome, Sent)]
+        if not refusals:
+            return Sent(ids[0], ids)
+        accepted = {n: ids[n - 1] for n, outcome in enumerate(outcomes, 1) if isinstance(outcome, Sent)}
+        rest = weightiest(refusals)
+        # The gateway has made the parts, and tells nobody their reference.
+        return Partly(accepted, None, rest) if accepted else rest
+
+    def _judged(self, answer: "_Read", request: Request, now: datetime) -> Sent | Refusal:
+        reply = answer.reply
         wish_s = _retry_after_s(reply.headers, now)
         succeeded = self._success(answer) is not None
         if succeeded and self._success_reads:
@@ -113,7 +145,7 @@ class Judge:
             return Sent(self._provider_id(answer))
         return self._by_status(answer, request, wish_s)
 
-    def _by_status(self, answer: "_Read", request: Request, wish_s: float | None) -> Outcome:
+    def _by_status(self, answer: "_Read", request: Request, wish_s: float | None) -> Refusal:
         reply = answer.reply
         match reply.status:
             case status if 200 <= status <= 299:
@@ -158,6 +190,16 @@ class _Read:
         self.reply = reply
         self.searched = reply.text[:LONGEST_SEARCHED]
         self._json: Any = ...
+
+    def entries(self, path: str) -> "list[_Read]":
+        """Return the entries of the array at a path, each as the answer that it is for one part; none if it is none."""
+        found = self.at(path)
+        return [self._narrowed(entry) for entry in found] if isinstance(found, list) else []
+
+    def _narrowed(self, entry: object) -> "_Read":
+        one = _Read(self.reply)
+        one._json = entry
+        return one
 
     @property
     def json(self) -> Any:

@@ -34,6 +34,7 @@ from dialerd.settings.presets import Shelf, without_secrets
 from dialerd.settings.problems import Report
 from dialerd.settings.providers import (
     PROVIDERS,
+    Alphabet,
     Bind,
     DiscardProvider,
     FileProvider,
@@ -63,6 +64,7 @@ from dialerd.settings.templates import read_templates
 from dialerd.settings.values import Listen, word
 
 __all__ = [
+    "Alphabet",
     "Answer",
     "ApiSettings",
     "Bind",

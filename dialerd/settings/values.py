@@ -6,6 +6,7 @@ Nothing is converted by guess: a bool is no number and a number no string. Only 
 import difflib
 import functools
 import re
+import ssl
 import unicodedata
 import zoneinfo
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ from dialerd.model.errors import BadAddress
 from dialerd.settings.sources import Hidden, HiddenPath
 
 __all__ = [
+    "Certificates",
     "Day",
     "Flag",
     "Folder",
@@ -177,6 +179,16 @@ def _folder(value: object) -> Path:
     return HiddenPath(text) if isinstance(text, Hidden) else Path(text)
 
 
+def _certificates(value: object) -> str:
+    what = 'certificates in PEM, such as { file = "ca.pem" }'
+    text = word(1, 1_000_000, lines=True)(value)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=str(text))
+    except (ssl.SSLError, ValueError):
+        raise expected(what) from None
+    return text
+
+
 def _day(value: object) -> date:
     # A TOML date and time is a date to isinstance.
     if type(value) is not date:
@@ -280,6 +292,7 @@ def _listen(value: object) -> Listen:
 Line = Annotated[str, PlainValidator(_line)]
 #: What something is called.
 Name = Annotated[str, PlainValidator(_name)]
+Certificates = Annotated[str, PlainValidator(_certificates)]
 #: A string that may have several lines, but begins with something.
 Text = Annotated[str, PlainValidator(word(1, 100_000, lines=True))]
 #: A string that may have several lines, and may be empty.

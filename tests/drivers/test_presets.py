@@ -14,7 +14,7 @@ import pytest
 from dialerd.drivers import Driver, build
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import Channel
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.settings import HttpProvider, load
 from tests.drivers.conformance import an_sms
 from tests.fakes.gateway import DROP, Asked, Gateway, answer
@@ -194,6 +194,18 @@ async def test_vonage(gateway: Gateway, make: Make, preset: str) -> None:
     found = await outcomes(driver, gateway, *(said(number, **text) for number in (1, 3, 4, 5, 6, 7, 9, 15)))
     assert kinds(found) == [Throttled, Failed, Unreachable, Deferred, Failed, Failed, Unreachable, Failed]
     assert kinds(await outcomes(driver, gateway, *BY_STATUS, answer("no json"))) == [*WHAT_THEY_ARE, InDoubt]
+
+    # A long one has an entry for each part.
+    def of_parts(*statuses: str) -> bytes:
+        entries = [{"status": status, "message-id": f"0C{n}"} for n, status in enumerate(statuses, 1)]
+        return answer({"message-count": str(len(entries)), "messages": entries})
+
+    gateway.says = of_parts("0", "0")
+    assert await driver.send(message) == Sent("0C1", ("0C1", "0C2"))
+    gateway.says = of_parts("0", "9")
+    taken = await driver.send(message)
+    assert isinstance(taken, Partly)
+    assert (taken.accepted, taken.reference, type(taken.rest)) == ({1: "0C1"}, None, Unreachable)
 
 
 async def test_infobip(gateway: Gateway, make: Make) -> None:

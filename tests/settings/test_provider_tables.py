@@ -152,6 +152,7 @@ def test_http_absent_is_none(read: Read) -> None:
         (HTTP + "number_format = 'E164'", ["number_format: expected one of plus, e164, national, as_is (got 'E164')"]),
         (HTTP + "accept = '^[0-9'", ["accept: expected a regular expression: unterminated character set at position 1 "
                                      "(got '^[0-9')"]),
+        (HTTP + "ca = 'x'", ["ca: expected certificates in PEM, such as { file = \"ca.pem\" } (got "]),
         (HTTP + "method = 'get'", ["method: expected one of GET, POST, PUT, PATCH, DELETE (got 'get')"]),
         (HTTP + "form = { a = 'b' }\nbody = 'c'",
          ["body: expected only one of form, json and body: there is form already"]),

@@ -390,6 +390,18 @@ def test_an_own_id_is_believed_only_when_nobody_is_sending(store: Store) -> None
     assert ["delivered"] == deliveries(store)
 
 
+def test_a_part_says_nothing_of_the_others(store: Store) -> None:
+    """A doubt of which the provider has named some parts is not ended by their receipts, whose id is ours too."""
+    (one,) = claimed(store, parts=2)
+    doubt = Verdict(state=State.IN_DOUBT, error="no credit", accepted={1: "a1"}, bound=True)
+    finish(store, one, doubt)
+
+    assert 1 == tell(store, told("a1", own_id=one.message)).matched
+    assert 1 == tell(store, told("a9", own_id=one.message)).parked
+    assert [("in_doubt",)] == select(store, "SELECT state FROM sms_spool")
+    assert [(1, "delivered")] == select(store, "SELECT part, delivery FROM sms_part")
+
+
 # -- hostile -----------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,6 @@ was taken. Then the others go together.
 """
 
 import asyncio
-import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -36,10 +35,11 @@ from dialerd.drivers.smpp.session import GOODBYE_S, Lost, Session
 from dialerd.drivers.smpp.sessions import Sessions
 from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of, spelt
 from dialerd.drivers.smpp.submissions import Submission, reference_of, submissions
+from dialerd.drivers.tls import verifying
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable
 from dialerd.model.message import Message
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Failed, InDoubt, Outcome, Partly, Refusal, Sent, Throttled, Unreachable, weightiest
 from dialerd.model.receipt import Receipt
 from dialerd.settings import Bind, SmppProvider, Tls
 
@@ -66,11 +66,6 @@ ROOMS = ANSWERS = 3
 
 #: How much later than the driver itself the dialer stops waiting.
 LATE_S = GOODBYE_S + 3.0
-
-#: What the parts that were not taken make of a message, the weightiest first.
-WEIGHTS = (InDoubt, Failed, Deferred, Throttled, Unreachable)
-
-Refusal = InDoubt | Failed | Deferred | Throttled | Unreachable
 
 
 class Smpp:
@@ -120,7 +115,7 @@ class Smpp:
         if not refusals:
             ids = tuple(accepted[part] for part in sorted(accepted))
             return Sent(ids[0], ids)
-        rest = min(refusals, key=lambda refusal: WEIGHTS.index(type(refusal)))
+        rest = weightiest(refusals)
         return Partly(accepted, reference_of(message), rest) if accepted else rest
 
     async def _submit(self, submission: Submission) -> str | Refusal | None:
@@ -161,7 +156,7 @@ class Smpp:
             return
         self._loop = asyncio.get_running_loop()
         provider = self._provider
-        tls = ssl.create_default_context() if provider.tls is Tls.TLS else None
+        tls = verifying(provider.ca) if provider.tls is Tls.TLS else None
         for command in COMMANDS[provider.bind]:
             self._links += [Link(provider, command, tls, self) for _ in range(provider.binds)]
         self._senders = self._links[: provider.binds]
@@ -269,7 +264,7 @@ class Smpp:
             logger.warning("smpp_delivery_unreadable", provider=self._provider.name, error=str(error))
             session.answer(pdu, INVALID_LENGTH)
             return
-        delivery = read_delivery(message, provider=self._provider.name, now=datetime.now(UTC))
+        delivery = read_delivery(message, self._provider, now=datetime.now(UTC))
         status = OK
         try:
             if isinstance(delivery, Receipt):

@@ -370,14 +370,18 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
     return authority
 
 
+@pytest.mark.parametrize("is_named", [False, True])
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_tls(authority: trustme.CA, is_known: bool) -> None:
-    """With TLS the SMSC's certificate is verified; one that nobody vouches for gets no password."""
+async def test_tls(authority: trustme.CA, is_known: bool, is_named: bool) -> None:
+    """With TLS the SMSC's certificate is verified, where `ca` is given by that alone; a stranger gets no password."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    (authority if is_known else trustme.CA()).issue_cert("127.0.0.1").configure_cert(context)
+    private = trustme.CA()
+    vouching, ca = (private, private.cert_pem.bytes().decode()) if is_named else (authority, None)
+    stranger = authority if is_named else trustme.CA()
+    (vouching if is_known else stranger).issue_cert("127.0.0.1").configure_cert(context)
     smsc = Smsc(context)
     await smsc.start()
-    driver = Smpp(make_provider(smsc, tls=Tls.TLS), {})
+    driver = Smpp(make_provider(smsc, tls=Tls.TLS, ca=ca), {})
     outcome = await driver.send(an_sms())
 
     if is_known:
