@@ -308,10 +308,10 @@ def _target(reply: Reply) -> str:
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII):
-        return float(text)
     if not text:
         return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII):
+        return float(text)
     try:
         at = parsedate_to_datetime(text)
         # By the server's own clock, where it tells it.
