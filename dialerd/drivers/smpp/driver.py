@@ -31,7 +31,8 @@ from dialerd.drivers.smpp.pdu import (
     read_data_sm,
     read_id,
 )
-from dialerd.drivers.smpp.session import GOODBYE_S, Lost, Session
+from dialerd.drivers.smpp.pending import Lost
+from dialerd.drivers.smpp.session import GOODBYE_S, Session
 from dialerd.drivers.smpp.sessions import Sessions
 from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of, spelt
 from dialerd.drivers.smpp.submissions import Submission, reference_of, submissions

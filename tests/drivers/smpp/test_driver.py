@@ -29,7 +29,8 @@ from dialerd.drivers.smpp.pdu import (
     ShortMessage,
     pack,
 )
-from dialerd.drivers.smpp.session import Lost, Session
+from dialerd.drivers.smpp.pending import Lost
+from dialerd.drivers.smpp.session import Session
 from dialerd.drivers.smpp.statuses import STATUSES, outcome_of
 from dialerd.model.errors import Unavailable
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
@@ -476,9 +477,9 @@ async def test_numbers_go_round(smsc: Smsc) -> None:
     await session.bind("127.0.0.1", smsc.port, None, BIND_TRANSCEIVER, smsc.account)
     smsc.policy = lambda _message: SILENCE
     body = ShortMessage(b"1", b"2").pack()
-    session._sequence = 0
+    session._pending._last = 0
     session.request(SUBMIT_SM, body)
-    session._sequence = 0x7FFFFFFE
+    session._pending._last = 0x7FFFFFFE
     session.request(SUBMIT_SM, body)
     session.request(SUBMIT_SM, body)
     await smsc.until(lambda: len(smsc.received) == 3)
