@@ -119,7 +119,8 @@ def test_readings(sqlite_store: Store, answered: str, confirmed: str, reading: R
     ("spelt", "fits"),
     [
         (ADDRESS, True), (f"+{ADDRESS}", True), (f"00{ADDRESS}", True), ("099123456", True), ("+598 99-123-456", True),
-        (None, True), ("59899123457", False), ("99999999", False), ("123456", False),
+        (None, True), ("59899123457", False), ("99999999", False), ("123456", False), ("59890123456", False),
+        ("3499123456", False),
     ],
 )  # fmt: skip
 def test_the_address_narrows(sqlite_store: Store, spelt: str | None, fits: bool) -> None:
