@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
 from dialerd.model.message import Status
 from dialerd.store import receipts
 from dialerd.store import settle as attempts
+from dialerd.store.columns import MessageId
 from dialerd.store.deliveries import sum_up
 from dialerd.store.settle import Settlement
 
@@ -30,8 +32,24 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, now: da
         and item.provider is not None
     ]
     if parted:
+        _count_parts(connection, settlements)
         sum_up(connection, sorted(parted), errors={})
     return done
+
+
+def _count_parts(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Give what was sent the number of parts that it was sent in: rules may have changed since intake counted them."""
+    counted = [
+        {"message": item.message, "parts": len(item.verdict.accepted)}
+        for item in settlements
+        if item.verdict.accepted and item.verdict.status is Status.SENT and item.message is not None
+    ]
+    if counted:
+        statement = text(
+            "UPDATE sms_repo SET parts = :parts WHERE id = :message AND status = 'sent'"
+            " AND coalesce(parts, 0) <> :parts"
+        )
+        connection.execute(statement.bindparams(bindparam("message", type_=MessageId)), counted)
 
 
 def _apply_early(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> None:

@@ -286,6 +286,17 @@ def test_a_long_sms_is_delivered_when_all_its_parts_are(store: Store) -> None:
     ]
 
 
+@pytest.mark.parametrize("counted", [1, 3])
+def test_the_parts_that_were_sent_count(store: Store, counted: int) -> None:
+    """A text that was sent in more or fewer parts than counted at intake is delivered with the last that there is."""
+    sent(store, "a1", "a1", "a2", parts=counted)
+
+    tell(store, told("a1"))
+    assert [None] == deliveries(store)
+    tell(store, told("a2"))
+    assert [("delivered", 2)] == select(store, "SELECT delivery, parts FROM sms_repo")
+
+
 def test_a_long_sms_is_undelivered_when_one_part_is(store: Store) -> None:
     """One lost part is enough, until it arrives after all."""
     sent(store, "whole", "a1", "a2", parts=2)
