@@ -5,6 +5,7 @@ a call returns. What comes at the same time is recorded together, as long as the
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,17 +14,21 @@ from typing import Generic, TypeVar
 from dialerd import addresses, log
 from dialerd.examine import examine
 from dialerd.failpoint import hit
-from dialerd.model.campaign import Campaign
+from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import BadAddress, BadText, DatabaseGone
-from dialerd.model.message import URGENT, Channel, new_id
+from dialerd.model.message import URGENT, Channel, Message, new_id
+from dialerd.model.outcome import Outcome, Sent
 from dialerd.model.receipt import Inbound, Receipt, ReceiptIds, address_of
+from dialerd.model.retry import verdict
 from dialerd.settings import Settings, SmppProvider
 from dialerd.spool import Spool
 from dialerd.store import Connection
 from dialerd.store.inbound import Door, Stored, forget_inbound_parts, has_open, join_late
 from dialerd.store.inbound import store as store_inbound
+from dialerd.store.outcomes import settle
 from dialerd.store.parts import forget_parts
 from dialerd.store.receipts import KEPT, Received, Told, expire_parked, look_again, next_look, receive
+from dialerd.store.settle import Settlement
 from dialerd.store.spool import NewMessage
 
 __all__ = ["Inbox"]
@@ -157,6 +162,37 @@ class Inbox:
     def _door(self) -> Door:
         settings = self.settings
         return Door(rules=settings.inbound, campaigns=settings.campaigns, canonical=canonical, reply=confirmation)
+
+    async def late(self, provider: str, message: Message, outcome: Outcome) -> None:
+        """Take the outcome of an attempt that has been called a doubt; if somebody has ended that, nothing changes.
+
+        Raises DatabaseGone when it does not stand in the database: it stays a doubt.
+        """
+        campaign = self.settings.campaigns.get(message.campaign)
+        decided = verdict(
+            outcome,
+            attempt=message.attempt,
+            policy=campaign.retry if campaign is not None else RetryPolicy(),
+            on_doubt=campaign.on_doubt if campaign is not None else OnDoubt.HOLD,
+            now=self._clock(),
+            jitter=random.random(),  # noqa: S311  # spreads retries, guards no secret
+        )
+        settlement = Settlement(
+            seq=message.seq,
+            message=message.id,
+            parted=bool(message.accepted),
+            attempt=message.attempt,
+            incarnation=self._spool.lease.incarnation,
+            provider=provider,
+            verdict=decided,
+        )
+        done = await self._spool.store.transact(settle, [settlement], now=self._clock())
+        logger.info("outcome_late", message_id=message.id, provider=provider, then=decided.status or decided.state)
+        self._spool.wake()
+        if not done and isinstance(outcome, Sent):
+            # It was to be sent again, perhaps.
+            taken = Receipt(provider=provider, provider_id=outcome.provider_id, own_id=message.id, delivery=None)
+            await self.receipt(taken)
 
     # -- what time brings ----------------------------------------------------------------------------------------
 

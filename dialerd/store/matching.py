@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from dialerd.model.receipt import Delivery, Receipt, address_of, is_short, outranks, same_address
+from dialerd.model.receipt import Delivery, Receipt, address_of, is_short, same_address
 from dialerd.store.deliveries import Said, record
 from dialerd.store.known import (
     KEPT,
@@ -89,8 +89,8 @@ def _is_taken(doubt: Doubt, receipt: Receipt) -> bool:
         return False
     if doubt.state == "in_doubt":
         return True
-    # It is to be sent again: not if it has arrived.
-    return doubt.state in {"deferred", "queued"} and outranks(receipt.delivery, Delivery.UNDELIVERED)
+    # It is to be sent again: not if the provider has it, unless it has given it up.
+    return doubt.state in {"deferred", "queued"} and receipt.delivery is not Delivery.UNDELIVERED
 
 
 def _may_be_another(

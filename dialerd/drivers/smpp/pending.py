@@ -4,19 +4,26 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dialerd.drivers.smpp.pdu import Pdu
+from dialerd.drivers.smpp.pdu import RESPONSE, Pdu
 
 __all__ = ["Lost", "Pending", "Request"]
 
 #: Sequence numbers go from 1 to this (5.1.4).
 LAST_SEQUENCE = 0x7FFFFFFF
 
+#: The answers to so many requests are taken though they come late.
+MOST_LATE = 1000
+
 
 class Lost(NamedTuple):
-    """There is no answer and will be none; `written`: the request may have reached the SMSC."""
+    """There is no answer; `written`: the request may have reached the SMSC.
+
+    `late` is there when none has come in time: it has the answer if one comes, or None once none will.
+    """
 
     reason: str
     written: bool
+    late: "asyncio.Future[Pdu | None] | None" = None
 
 
 class Request(NamedTuple):
@@ -40,6 +47,8 @@ class Pending:
         self._timeout_s = timeout_s
         self._last = 0
         self._requests: dict[int, Request] = {}
+        #: Those that had no answer in time: the kind of an answer to each, and where it goes.
+        self._late: dict[int, tuple[int, asyncio.Future[Pdu | None]]] = {}
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -49,7 +58,7 @@ class Pending:
         sequence = self._last
         while True:
             sequence = 1 if sequence >= LAST_SEQUENCE else sequence + 1
-            if sequence not in self._requests:
+            if sequence not in self._requests and sequence not in self._late:
                 break
         self._last = sequence
         answer: asyncio.Future[Pdu | Lost] = self._loop.create_future()
@@ -64,6 +73,28 @@ class Pending:
         """Count a request as under way no more."""
         del self._requests[sequence]
 
+    def give_up(self, sequence: int, reason: str) -> None:
+        """End a request that has had its time; its place is free, and a late answer goes where `Lost` says."""
+        request = self._requests.pop(sequence)
+        late: asyncio.Future[Pdu | None] = self._loop.create_future()
+        self._late[sequence] = request.command | RESPONSE, late
+        if len(self._late) > MOST_LATE:
+            self._end_late(next(iter(self._late)), None)
+        request.end(Lost(reason, written=True, late=late))
+
+    def answered_late(self, pdu: Pdu) -> bool:
+        """Take an answer that may have come late; False if it is none."""
+        command, _ = self._late.get(pdu.sequence, (None, None))
+        if pdu.command != command:
+            return False
+        self._end_late(pdu.sequence, pdu)
+        return True
+
+    def _end_late(self, sequence: int, pdu: Pdu | None) -> None:
+        _, late = self._late.pop(sequence)
+        if not late.done():
+            late.set_result(pdu)
+
     def overdue(self, now: float) -> Iterator[tuple[int, Request]]:
         """Yield those whose time is over, each once the one before has been removed or has ended the session."""
         while self._requests:
@@ -73,6 +104,8 @@ class Pending:
             yield sequence, request
 
     def clear(self) -> dict[int, Request]:
-        """Return what was under way; from now on nothing is."""
+        """Return what was under way; from now on nothing is, and no answer will come."""
+        for sequence in list(self._late):
+            self._end_late(sequence, None)
         requests, self._requests = self._requests, {}
         return requests

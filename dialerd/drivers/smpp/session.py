@@ -7,8 +7,9 @@ What becomes of a request that gets no answer:
 
 A request without an answer makes the session doubtful: it takes nothing more until an enquire_link that was sent after
 it has been answered, and ends if that is not. Sequence numbers rise to 2**31 - 1 before one is used again (5.1.4), so
-that a late answer cannot be taken for that of another request; it is ignored. What shows that the peer and we do not
-agree any more (an impossible length, an answer of another kind, a generic_nack for nothing) ends the session.
+that a late answer cannot be taken for that of another request; whoever asked may still take it (Lost.late). What
+shows that the peer and we do not agree any more (an impossible length, an answer of another kind, a generic_nack for
+nothing) ends the session.
 """
 
 import asyncio
@@ -250,7 +251,7 @@ class Session(asyncio.Protocol):
     def _take_answer(self, pdu: Pdu) -> None:
         request = self._pending.find(pdu.sequence)
         if request is None:
-            if pdu.command == GENERIC_NACK:
+            if not self._pending.answered_late(pdu) and pdu.command == GENERIC_NACK:
                 self._close(f"the SMSC is out of step: generic_nack {spelt(pdu.status)}")
             return
         if pdu.command != request.command | RESPONSE and pdu.command != GENERIC_NACK:
@@ -304,8 +305,7 @@ class Session(asyncio.Protocol):
             if self._outbox.holds(sequence):
                 self._close(f"the SMSC has read nothing for {self._response_timeout_s:g} s")
                 return
-            self._pending.remove(sequence)
-            request.end(Lost(f"no answer within {self._response_timeout_s:g} s", written=True))
+            self._pending.give_up(sequence, f"no answer within {self._response_timeout_s:g} s")
             if self._leaving:
                 self._look_quiet()
             else:

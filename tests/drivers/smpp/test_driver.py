@@ -33,6 +33,7 @@ from dialerd.drivers.smpp.pending import Lost
 from dialerd.drivers.smpp.session import Session
 from dialerd.drivers.smpp.statuses import STATUSES, outcome_of
 from dialerd.model.errors import Unavailable
+from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.model.receipt import Inbound, Receipt
 from dialerd.settings import Bind as BindKind
@@ -42,6 +43,7 @@ from tests.drivers.smpp.conftest import Make, make_provider
 from tests.fakes.smsc import CUT, SILENCE, Smsc
 
 LONG = "x" * 400  # three parts
+WAITED = "not sent: the answer to the part before was waited for"
 
 
 def start(send: Awaitable[Outcome]) -> "asyncio.Future[Outcome]":
@@ -49,10 +51,15 @@ def start(send: Awaitable[Outcome]) -> "asyncio.Future[Outcome]":
 
 
 class Nobody:
-    """An inbox for SMSCs that deliver nothing."""
+    """An inbox for SMSCs that deliver nothing; it keeps outcomes that come late."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
 
     async def receipt(self, receipt: Receipt) -> None: ...
     async def inbound(self, inbound: Inbound) -> None: ...
+    async def late(self, provider: str, message: Message, outcome: Outcome) -> None:
+        await self.told.put((message.id, outcome))
 
 
 def part_of(message: ShortMessage) -> int:
@@ -415,6 +422,41 @@ async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
 
     assert await second == Sent("second", ("second",))
     assert len(smsc.connections) == 1
+
+
+#: The text of a message, its parts that the SMSC has, what it answers late, and what that makes of the message.
+LATE: list[tuple[str, dict[int, str], Any, Outcome | None]] = [
+    ("x", {}, "late", Sent("late", ("late",))),
+    ("x", {}, 0x58, Throttled("0x00000058 ESME_RTHROTTLED: throttled: too many messages a second")),
+    (LONG, {}, "late", Partly({1: "late"}, 1, Unreachable(WAITED))),
+    (LONG, {2: "b", 3: "c"}, "late", Sent("late", ("late", "b", "c"))),
+    ("x", {}, None, None),
+]
+
+
+async def test_late_answers(smsc: Smsc, make: Make) -> None:
+    """An answer that comes after its message was called a doubt is told; with the session's end none is waited for."""
+    smsc.policy = lambda _message: SILENCE
+    driver, inbox = make(response_timeout_s=2.0), Nobody()
+    listening = asyncio.ensure_future(driver.listen(inbox))
+    attempts = []
+    for n, (data, before, _, _) in enumerate(LATE):
+        attempts.append(start(driver.send(an_sms(id=str(n), data=data, accepted=before, reference=1))))
+        await smsc.until(lambda: len(smsc.unanswered) == len(attempts))
+    assert {type(getattr(await attempt, "rest", await attempt)) for attempt in attempts} == {InDoubt}
+
+    for n, (_, _, answer, outcome) in enumerate(LATE):
+        if outcome is not None:
+            connection, pdu, message = smsc.unanswered[n]
+            connection.settle(pdu, message, answer)
+            async with asyncio.timeout(30):
+                assert await inbox.told.get() == (str(n), outcome)
+    smsc.connections[0].transport.close()
+    async with asyncio.timeout(30):
+        while driver._awaiting:
+            await asyncio.sleep(0)
+    assert inbox.told.empty()
+    listening.cancel()
 
 
 async def test_silence_ends_session(smsc: Smsc, make: Make) -> None:
