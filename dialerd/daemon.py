@@ -15,7 +15,7 @@ from dialerd import bases, drivers, log
 from dialerd.api import Api
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
-from dialerd.examine import Examined, accepts, examine
+from dialerd.examine import Examined, accepts, examine, providers_of
 from dialerd.inbox import Inbox
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
@@ -94,7 +94,7 @@ class Parts:
         )
 
     def _examine(self, campaign: Campaign, destination: str, data: str, details: Mapping[str, Any] | None) -> Examined:
-        return examine(campaign, destination, data, details, self.settings.providers_of(campaign))
+        return examine(campaign, destination, data, details, providers_of(campaign, self.settings.providers))
 
     def open_api(self) -> None:
         """Listen where [api] says, if it does; what calls the API is served once it runs."""

@@ -14,7 +14,7 @@ from dialerd.model.placeholders import filled, variables_of
 from dialerd.model.text import count_parts
 from dialerd.settings import Provider
 
-__all__ = ["ZONE_NOT_ASKED", "Examined", "accepts", "examine", "number_for"]
+__all__ = ["ZONE_NOT_ASKED", "Examined", "accepts", "examine", "number_for", "providers_of"]
 
 #: The zone of a message whose campaign has no recipient_hours: nobody has looked it up.
 ZONE_NOT_ASKED = "?"
@@ -77,6 +77,11 @@ def accepts(provider: Provider, campaign: Campaign, destination: str, address: s
     except BadAddress:
         return False
     return True
+
+
+def providers_of(campaign: Campaign, providers: Mapping[str, Provider]) -> tuple[Provider, ...]:
+    """Return those through which a campaign may send, in their order."""
+    return tuple(providers[name] for name in campaign.providers if name in providers)
 
 
 def number_for(provider: Provider, channel: Channel, destination: str, address: str, region: str | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dialerd.bases.files import MOST_KEPT, Line
 from dialerd.bases.lines import Fields, is_header, read_line
-from dialerd.examine import examine
+from dialerd.examine import examine, providers_of
 from dialerd.model.campaign import Bases
 from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel, State, new_id
@@ -41,7 +41,7 @@ class Judge:
 
     def __init__(self, settings: Settings, channel: Channel, campaign: str | None) -> None:
         self._campaigns = {name: known for name, known in settings.campaigns.items() if known.channel is channel}
-        self._settings = settings
+        self._providers = settings.providers
         self.channel = channel
         self._campaign = campaign
 
@@ -77,7 +77,7 @@ class Judge:
         if campaign is None:
             return "unknown campaign"
         try:
-            providers = self._settings.providers_of(campaign)
+            providers = providers_of(campaign, self._providers)
             examined = examine(campaign, fields.destination, fields.data, fields.details, providers)
         except BadAddress as error:
             return error.reason

@@ -86,7 +86,7 @@ async def preview(
         return
     details |= {"subject": subject, "template": template, "attachments": list(attachments)}
     to = to or SOMEBODY
-    examined = examine.examine(known, to, text, details, frame.settings.providers_of(known))
+    examined = examine.examine(known, to, text, details, examine.providers_of(known, frame.settings.providers))
     composed = await composer.Composer({known.name: known}).compose(_message(known, to, examined, text, details))
     if isinstance(composed, Deferred | Failed):
         raise Refused(composed.error)

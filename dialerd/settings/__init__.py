@@ -114,10 +114,6 @@ class Settings:
     providers: Mapping[str, Provider]
     campaigns: Mapping[str, Campaign]
 
-    def providers_of(self, campaign: Campaign) -> tuple[Provider, ...]:
-        """Return those through which a campaign may send, in their order."""
-        return tuple(self.providers[name] for name in campaign.providers if name in self.providers)
-
     def __repr__(self) -> str:
         """Return where it is from and how large it is; the parts have a repr of their own."""
         return f"Settings({str(self.config_dir)!r}, {len(self.providers)} providers, {len(self.campaigns)} campaigns)"
