@@ -197,14 +197,15 @@ async def test_what_one_does_not_accept_goes_to_the_next(database_url: str, tmp_
         await it.rig.until("SELECT count(*) FROM sms_repo", 403)
 
 
-@pytest.mark.parametrize("crossed", [False, True])
+@pytest.mark.parametrize("how", ["away", "crossed", "not accepted"])
 async def test_a_batch_run_waits_for_what_may_come_over(
-    pair: Callable[..., Any], crossed: bool, monkeypatch: pytest.MonkeyPatch
+    pair: Callable[..., Any], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Run once, the second provider ends only when the first can leave it nothing, also when each is the other's."""
     monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
-    some = (BOTH, campaign("own", provider="q", fallbacks=("p",))) if crossed else (BOTH,)
-    async with pair(refused, *some, once=True) as it:
+    some = (BOTH, campaign("own", provider="q", fallbacks=("p",))) if how == "crossed" else (BOTH,)
+    accept = {"p": "^0"} if how == "not accepted" else {}
+    async with pair(refused, *some, once=True, **accept) as it:
         claim = it.rig.spool.claim
 
         async def slow_for_p(order: Order) -> Claimed:
@@ -217,5 +218,5 @@ async def test_a_batch_run_waits_for_what_may_come_over(
         async with asyncio.timeout(60):
             done = await asyncio.gather(*(dialer.run_until_empty(1000) for dialer in it.dialers))
 
-        assert [False, True] == done
+        assert [how == "not accepted", True] == done
         assert 40 == len(it.q.sent)

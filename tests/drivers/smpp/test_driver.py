@@ -451,7 +451,10 @@ async def test_late_answers(smsc: Smsc, make: Make) -> None:
             connection.settle(pdu, message, answer)
             async with asyncio.timeout(30):
                 assert await inbox.told.get() == (str(n), outcome)
-    smsc.connections[0].transport.close()
+    # Nor is what answers something else.
+    connection, pdu, _ = smsc.unanswered[-1]
+    connection.transport.write(pack(ENQUIRE_LINK | RESPONSE, pdu.sequence))
+    connection.transport.close()
     async with asyncio.timeout(30):
         while driver._awaiting:
             await asyncio.sleep(0)
