@@ -65,13 +65,9 @@ class Pending:
         self._requests[sequence] = Request(command, answer, self._loop.time() + self._timeout_s)
         return sequence, answer
 
-    def find(self, sequence: int) -> Request | None:
-        """Return a request under way, None if there is none of that number."""
-        return self._requests.get(sequence)
-
-    def remove(self, sequence: int) -> None:
-        """Count a request as under way no more."""
-        del self._requests[sequence]
+    def take(self, sequence: int) -> Request | None:
+        """Return a request that is under way no more, None if there is none of that number."""
+        return self._requests.pop(sequence, None)
 
     def give_up(self, sequence: int, reason: str) -> None:
         """End a request that has had its time; its place is free, and a late answer goes where `Lost` says."""
@@ -96,7 +92,7 @@ class Pending:
             late.set_result(pdu)
 
     def overdue(self, now: float) -> Iterator[tuple[int, Request]]:
-        """Yield those whose time is over, each once the one before has been removed or has ended the session."""
+        """Yield those whose time is over, each once the one before has been given up or has ended the session."""
         while self._requests:
             sequence, request = next(iter(self._requests.items()))
             if request.until > now:

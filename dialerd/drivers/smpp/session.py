@@ -249,15 +249,16 @@ class Session(asyncio.Protocol):
             self._outbox.put(pack(GENERIC_NACK, pdu.sequence, status=INVALID_COMMAND))
 
     def _take_answer(self, pdu: Pdu) -> None:
-        request = self._pending.find(pdu.sequence)
+        request = self._pending.take(pdu.sequence)
         if request is None:
             if not self._pending.answered_late(pdu) and pdu.command == GENERIC_NACK:
                 self._close(f"the SMSC is out of step: generic_nack {spelt(pdu.status)}")
             return
         if pdu.command != request.command | RESPONSE and pdu.command != GENERIC_NACK:
-            self._close(f"the SMSC is out of step: 0x{pdu.command:08X} answers 0x{request.command:08X}")
+            reason = f"the SMSC is out of step: 0x{pdu.command:08X} answers 0x{request.command:08X}"
+            self._close(reason)
+            request.end(Lost(reason, written=True))
             return
-        self._pending.remove(pdu.sequence)
         if request.command in BINDS and pdu.status == OK and pdu.command != GENERIC_NACK:
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
