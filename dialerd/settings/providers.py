@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from dialerd.model.message import Channel, NumberFormat
 from dialerd.model.placeholder import OF_MESSAGE, placeholders
 from dialerd.model.receipt import ReceiptIds
+from dialerd.settings.callbacks import InboundFields, ReceiptFields, Signature
 from dialerd.settings.gateway import (
     Answer,
     Charset,
@@ -22,7 +23,6 @@ from dialerd.settings.gateway import (
     Method,
     Probe,
     ProviderId,
-    ReceiptFields,
 )
 from dialerd.settings.sources import Hidden
 from dialerd.settings.tables import STRICT, Clash
@@ -168,7 +168,8 @@ class HttpKeys(BaseProvider):
 
     None means: `method` GET, or POST if there is something to carry; `connections` as many as `max_in_flight`;
     `success` any 2xx; `throttled` 429 and 503; `unavailable` 401 and 407; nothing is `permanent`; the answer names no
-    id; `idempotency_key`: the gateway knows none.
+    id; `idempotency_key`: the gateway knows none; `receipt` and `inbound`: it calls nobody back; `signature`: it signs
+    nothing.
     """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})
@@ -195,6 +196,8 @@ class HttpKeys(BaseProvider):
     idempotency_key: HeaderName | None = None
     probe: Annotated[Probe, one_of(Probe)] = Probe.HEAD
     receipt: ReceiptFields | None = None
+    inbound: InboundFields | None = None
+    signature: Signature | None = Field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

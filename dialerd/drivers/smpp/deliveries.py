@@ -23,7 +23,7 @@ from dialerd.drivers.smpp.pdu import (
 from dialerd.model.receipt import Delivery, Inbound, Receipt
 from dialerd.model.text import Coding, decode
 
-__all__ = ["read_delivery"]
+__all__ = ["read_delivery", "text_of"]
 
 #: Bits 5 to 2 of esm_class (5.2.12): a receipt of the SMSC, one of the phone, one of its user, and one on the way.
 KIND = 0x3C
@@ -127,7 +127,7 @@ def _inbound(message: ShortMessage, provider: str, now: datetime) -> Inbound:
         provider=provider,
         phone=_number(message),
         to=read_name(message.destination) or None,
-        message=_text(content, message.data_coding),
+        message=text_of(content, message.data_coding),
         received=now,
         provider_id=read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
         reference=reference,
@@ -171,7 +171,7 @@ def _if_possible(reference: int, parts: int, part: int) -> tuple[int, int, int] 
     return (reference, parts, part) if 2 <= parts <= 255 and 1 <= part <= parts else None
 
 
-def _text(content: bytes, data_coding: int) -> str:
+def text_of(content: bytes, data_coding: int) -> str:
     """Return the characters, as well as can be: no octets make it fail. NULs, which no database takes, are left out."""
     return _characters(content, data_coding).replace("\0", "")
 
