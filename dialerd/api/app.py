@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from dialerd.api import integra, metrics, probes, v1
+from dialerd.api import callbacks, integra, metrics, probes, unsubscribe, v1
 from dialerd.api.callers import NotLoggedIn
 from dialerd.api.context import Context
 from dialerd.api.limits import Limits
@@ -18,7 +18,10 @@ __all__ = ["build"]
 
 def build(context: Context) -> ASGIApp:
     """Return the application. Nothing of an error's inside is shown; the log has it under the number that is."""
-    app = Starlette(routes=[*integra.ROUTES, *probes.ROUTES, *metrics.ROUTES, Mount("/v1", v1.build(context))])
+    outside = [*callbacks.ROUTES, *unsubscribe.ROUTES]
+    app = Starlette(
+        routes=[*integra.ROUTES, *outside, *probes.ROUTES, *metrics.ROUTES, Mount("/v1", v1.build(context))]
+    )
     app.state.context = context
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(HTTPException, http_error)

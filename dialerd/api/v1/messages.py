@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header
 from starlette.exceptions import HTTPException
 
+from dialerd import log
 from dialerd.api.callers import user_of
 from dialerd.api.context import Context, context_of
 from dialerd.api.v1.models import Accepted, Batch, BatchResult, Edit, Message, NewMessage, Result
@@ -18,6 +19,8 @@ from dialerd.store.messages import edit_scheduled, message_of, once
 from dialerd.store.operate import CANCEL, Selection, act, cancel_scheduled, find
 
 __all__ = ["router", "shown"]
+
+logger = log.get(__name__)
 
 router = APIRouter(tags=["messages"])
 
@@ -133,7 +136,7 @@ async def get_message(id: UUID, context: In) -> Message:  # noqa: A002  # the pa
 
 
 @router.patch("/messages/{id}")
-async def edit_message(id: UUID, given: Edit, context: In) -> Message:  # noqa: A002
+async def edit_message(id: UUID, given: Edit, context: In, user: User) -> Message:  # noqa: A002
     """Change a message that still waits in sms_scheduler: its destination, text or time."""
     row = await context.store.read(message_of, str(id))
     if row is None:
@@ -150,16 +153,18 @@ async def edit_message(id: UUID, given: Edit, context: In) -> Message:  # noqa: 
     changes["calldate"] = checked.message.calldate
     if not await context.store.transact(edit_scheduled, str(id), changes):
         raise HTTPException(409, TOO_LATE)
+    logger.info("message_changed", message_id=str(id), user=user)
     return await get_message(id, context)
 
 
 @router.delete("/messages/{id}")
-async def cancel_message(id: UUID, context: In) -> Message:  # noqa: A002
+async def cancel_message(id: UUID, context: In, user: User) -> Message:  # noqa: A002
     """Cancel a message that waits. One that is being sent, or has ended, cannot be cancelled: 409."""
     done = await context.store.transact(_cancel, str(id), context=context)
     message = await get_message(id, context)
     if not done:
         raise HTTPException(409, f"It is {message.status or message.state} already")
+    logger.info("message_cancelled", message_id=str(id), user=user)
     return message
 
 
