@@ -22,11 +22,11 @@ __all__ = ["api"]
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen, instead of [api] listen.")
 @pass_frame
 async def api(frame: Frame, listen: str | None) -> None:
-    """Serve the HTTP API alone, beside daemons on the same database.
+    """Serve the HTTP API alone, beside daemons.
 
-    It sends nothing: what it takes stands in the database, and the daemons send it. They listen too where [api] has a
-    `listen`; leave that out, and give it here, or run them with --no-api. SIGTERM lets requests under way end, SIGHUP
-    makes it read its configuration anew.
+    It sends nothing: what it takes stands in the database, and the daemons on the same one send it. They listen too
+    where [api] has a `listen`; leave that out, and give it here, or run them with --no-api. SIGTERM lets requests under
+    way end, SIGHUP makes it read its configuration anew.
     """
     log.configure("info")
     await entrance.run(lambda: frame.load(listen=listen))
