@@ -71,15 +71,15 @@ max-messages = 0
 class Kannel:
     """`async with Kannel(folder) as kannel`: it takes messages, and `taken` is what its SMSC got.
 
-    With `inbound`, a URL, phones answer each message with `reply`, and Kannel calls that URL with it.
+    With `inbound`, a URL, it calls that with what phones write.
     """
 
     password = "ge heim&"
 
-    def __init__(self, folder: Path, *, inbound: str | None = None, reply: str = "") -> None:
+    def __init__(self, folder: Path, *, inbound: str | None = None) -> None:
         self._boxes = [program("bearerbox"), program("smsbox")]
         self._folder = folder
-        self._inbound, self._reply = inbound, reply
+        self._service = SERVICE.format(inbound=inbound) if inbound is not None else ""
         self._processes: list[Process] = []
         self._told: list[dict[str, Any]] = []
         self._news = asyncio.Condition()
@@ -88,11 +88,10 @@ class Kannel:
         admin, boxes, smsc, self.port = free_ports(4)
         config = self._folder / "kannel.conf"
         text = CONFIG.format(admin=admin, boxes=boxes, smsc=smsc, sendsms=self.port, password=self.password)
-        config.write_text(text + (SERVICE.format(inbound=self._inbound) if self._inbound else ""))
+        config.write_text(text + self._service)
         try:
-            script = str(Path(__file__).with_name("smsc_process.py"))
-            replies = [self._reply] if self._inbound else []
-            center = await self._start(sys.executable, script, str(smsc), *replies, heard=True)
+            script = str(Path(__file__).with_name("smpp34_smsc.py"))
+            center = await self._start(sys.executable, script, str(smsc), heard=True)
             self._listening = asyncio.create_task(self._listen(center))
             await self.until(lambda told: told[:1])
             for box, port in zip(self._boxes, (boxes, self.port), strict=True):
