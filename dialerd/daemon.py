@@ -62,7 +62,7 @@ class Doors:
         self.spool = Spool(store, self.lease, clock=clock)
         self.inbox = Inbox(self.spool, settings, clock=clock)
 
-    def open_api(self, *, promoting: bool) -> Api:
+    def build_api(self, *, promoting: bool) -> Api:
         """Listen where [api] says; what calls the API is served once it runs. `promoting`: this is a daemon."""
         return Api(
             self.store,
@@ -108,6 +108,11 @@ class Parts(Doors):
             charge=self.charge,
             observe=self._observe,
         )
+
+    def open_api(self) -> None:
+        """Listen where [api] says, if it does; what calls the API is served once it runs."""
+        if self.settings.api is not None:
+            self.api = self.build_api(promoting=True)
 
     def _observe(self, provider: str, message: Message, outcome: Outcome, took_s: float) -> None:
         if self.api is not None:
@@ -216,8 +221,7 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
 
 
 async def _serve(parts: Parts, load: Callable[[], Settings], asked: Asked, notifier: Notifier) -> None:
-    if parts.settings.api is not None:
-        parts.api = parts.open_api(promoting=True)
+    parts.open_api()
     rescued = await parts.janitor.rescue_earlier()
     ticker = Ticker(parts.scheduler.tick)
     logger.info("daemon_started", node=parts.lease.node, campaigns=len(parts.settings.campaigns), rescued=rescued)

@@ -42,7 +42,7 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
     with plain_errors(), asked.by_signals():
         async with opened(settings) as store:
             doors = Doors(settings, store, clock)
-            api = doors.open_api(promoting=False)
+            api = doors.build_api(promoting=False)
             look_less_for_garbage()
             await _serve(doors, api, load, asked, notifier)
 

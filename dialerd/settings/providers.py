@@ -168,8 +168,9 @@ class HttpKeys(BaseProvider):
 
     None means: `method` GET, or POST if there is something to carry; `connections` as many as `max_in_flight`;
     `success` any 2xx; `throttled` 429 and 503; `unavailable` 401 and 407; nothing is `permanent`; the answer names no
-    id; `idempotency_key`: the gateway knows none; `receipt` and `inbound`: it calls nobody back; `signature`: it signs
-    nothing.
+    id; `idempotency_key`: the gateway knows none.
+
+    `receipt` and `inbound` are what it calls back, `signature` is how it signs that; None: it does not.
     """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})

@@ -127,7 +127,7 @@ def _inbound(message: ShortMessage, provider: str, now: datetime) -> Inbound:
         provider=provider,
         phone=_number(message),
         to=read_name(message.destination) or None,
-        message=text_of(content, message.data_coding),
+        message=_text(content, message.data_coding),
         received=now,
         provider_id=read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
         reference=reference,
@@ -171,7 +171,7 @@ def _if_possible(reference: int, parts: int, part: int) -> tuple[int, int, int] 
     return (reference, parts, part) if 2 <= parts <= 255 and 1 <= part <= parts else None
 
 
-def text_of(content: bytes, data_coding: int) -> str:
+def _text(content: bytes, data_coding: int) -> str:
     """Return the characters, as well as can be: no octets make it fail. NULs, which no database takes, are left out."""
     return _characters(content, data_coding).replace("\0", "")
 
@@ -211,3 +211,8 @@ def _number(message: ShortMessage) -> str:
     """Return who sent it; a number that is called international says so by its +."""
     number = read_name(message.source)
     return f"+{number}" if message.source_ton == INTERNATIONAL and number.isdecimal() else number
+
+
+def text_of(content: bytes, data_coding: int) -> str:
+    """Return the text of octets in a coding that SMPP has a number for; the default alphabet (0) is GSM 03.38."""
+    return _characters(content, data_coding).replace("\0", "")
