@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -72,10 +71,10 @@ async def _take(
     keep: Callable[[T], Awaitable[None]],
 ) -> Response:
     """Answer a call: let in, signed, read by the provider's table, kept."""
-    name = unquote(request.path_params["provider"])
+    name: str = request.path_params["provider"]
+    provider = context_of(request).settings().providers.get(name)
     try:
         await let_in(request)
-        provider = context_of(request).settings().providers.get(name)
         fields = table_of(provider) if isinstance(provider, HttpProvider) else None
         if not isinstance(provider, HttpProvider) or fields is None:
             _refuse(404, "No provider of this name calls this back")
@@ -86,7 +85,9 @@ async def _take(
         found = [read(name, entry, fields) for entry in _entries(query_of(request) | body, fields.each)]
     except (NotLoggedIn, Refused, _Wrong) as error:
         reason = "not allowed by [api.inbound]" if isinstance(error, NotLoggedIn) else str(error)
-        logger.warning("callback_refused", provider=name[:200], reason=reason, address_of_caller=address_of(request))
+        # What is no name of ours may be anything.
+        known = name if provider is not None else "unknown"
+        logger.warning("callback_refused", provider=known, reason=reason, address_of_caller=address_of(request))
         if isinstance(error, NotLoggedIn):
             raise
         return problem(error.status if isinstance(error, _Wrong) else 400, str(error))

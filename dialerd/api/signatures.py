@@ -49,7 +49,8 @@ def _is_twilios(
         fields = {}
     behind = "".join(f"{name}{text_of(value)}" for name, value in sorted(fields.items()))
     expected = (
-        base64.b64encode(hmac.digest(secret, f"{url}{behind}".encode(), "sha1")) for url in _urls(request, callback)
+        base64.b64encode(hmac.digest(secret, f"{url}{behind}".encode("utf-8", "replace"), "sha1"))
+        for url in _urls(request, callback)
     )
     return any(hmac.compare_digest(given, one) for one in expected)
 
@@ -82,12 +83,13 @@ def _is_vonages(fields: Mapping[str, Any], secret: bytes) -> bool:
 
 def _is_by_vonage(given: str, fields: Mapping[str, str], secret: bytes) -> bool:
     flat = str.maketrans("&=", "__")
-    text = "".join(f"&{name}={value.translate(flat)}" for name, value in sorted(fields.items())).encode()
+    text = "".join(f"&{name}={value.translate(flat)}" for name, value in sorted(fields.items()))
     method = HMACS.get(len(given))
     if method is None:
         return False
     # The provider's choice, not ours; the older of its two ways with MD5 is no HMAC.
-    expected = [hmac.digest(secret, text, method().name)]
+    told = text.encode("utf-8", "replace")
+    expected = [hmac.digest(secret, told, method().name)]
     if len(given) == 32:
-        expected.append(hashlib.md5(text + secret, usedforsecurity=False).digest())
-    return any(hmac.compare_digest(given.encode(), one.hex().encode()) for one in expected)
+        expected.append(hashlib.md5(told + secret, usedforsecurity=False).digest())
+    return any(hmac.compare_digest(given.encode("utf-8", "replace"), one.hex().encode()) for one in expected)

@@ -326,6 +326,9 @@ async def test_signatures(site_with: MakeSite, tmp_path: Path, sqlite_url: str) 
         for given in ({}, {"sig": ""}, {"sig": "0" * 32}, {"sig": "ñ" * 32}):
             assert 403 == (await site.get("/receipts/signed", params=VONAGE | given))[0]
             assert 403 == (await site.get("/inbound/signed", params=VONAGE_SMS | given))[0]
+        half = {"messageId": "\ud800", "status": "delivered", "sig": "\ud800" * 32}
+        assert 403 == (await site.post("/receipts/signed", json=half))[0]
+        assert 403 == (await site.post("/receipts/tw", json=half))[0]
         assert [(None, None)] == await site.rows(DELIVERED)
 
         outside = "https://sms.example.com/receipts/tw"
