@@ -14,9 +14,9 @@ SILENT_S = 30.0
 
 
 class Limits:
-    """Answers 413 to a body of more than `most_bytes()`, and 408 to one that does not come."""
+    """Answers 413 to a body of more than `most_bytes(method, path)`, and 408 to one that does not come."""
 
-    def __init__(self, app: ASGIApp, *, most_bytes: Callable[[], int]) -> None:
+    def __init__(self, app: ASGIApp, *, most_bytes: Callable[[str, str], int]) -> None:
         self._app = app
         self._most_bytes = most_bytes
 
@@ -25,7 +25,7 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most, came, answered = self._most_bytes(), 0, False
+        most, came, answered = self._most_bytes(scope["method"], scope["path"]), 0, False
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
             await _answer(send, 413, f"the request is larger than {most} bytes")

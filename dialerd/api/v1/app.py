@@ -11,7 +11,7 @@ from dialerd import __version__
 from dialerd.api.callers import NotLoggedIn, user_of
 from dialerd.api.context import Context
 from dialerd.api.problems import Problem, bug, http_error, problem
-from dialerd.api.v1 import control, lists, messages
+from dialerd.api.v1 import bases, control, lists, messages
 from dialerd.api.v1.docs import docs
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.store.messages import OtherBody
@@ -54,7 +54,7 @@ def build(context: Context) -> FastAPI:
         root_path_in_servers=True,
     )
     app.state.context = context
-    for router in (messages.router, lists.router, control.router):
+    for router in (messages.router, lists.router, bases.router, control.router):
         app.include_router(router)
     app.add_route("/docs", docs)
     app.add_exception_handler(NotLoggedIn, _not_logged_in)

@@ -1,13 +1,13 @@
 """Campaigns, blacklist and status: what operators ask for and do."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from dialerd import log
-from dialerd.api.callers import user_of
-from dialerd.api.context import Context, context_of
+from dialerd.api.context import Context
+from dialerd.api.v1.given import In, User
 from dialerd.api.v1.models import CampaignState, Entry, Pause
 from dialerd.bases import blacklist_values
 from dialerd.model.message import Channel
@@ -21,9 +21,6 @@ __all__ = ["router"]
 logger = log.get(__name__)
 
 router = APIRouter(tags=["control"])
-
-In = Annotated[Context, Depends(context_of)]
-User = Annotated[str, Depends(user_of)]
 
 COUNTS = (
     "scheduled", "queued", "deferred", "sending", "held", "in_doubt", "sent", "failed", "expired", "blocked",
