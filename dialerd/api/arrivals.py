@@ -58,7 +58,9 @@ class Arrival:
 
     def digest(self) -> str:
         """Return what tells the bytes that were written from others."""
-        return self._digest.hexdigest()
+        digest = self._digest.copy()
+        digest.update(self._gathered)
+        return digest.hexdigest()
 
     async def _in_thread(self, step: Callable[[], None]) -> None:
         # Whoever hurries us waits until the thread has done with the file.

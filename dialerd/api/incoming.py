@@ -182,7 +182,10 @@ class Incoming:
 
     async def _load(self, described: Path) -> None:
         content = described.with_suffix(".base")
-        job = await asyncio.to_thread(_job, described)
+        try:
+            job = await asyncio.to_thread(_job, described)
+        except FileNotFoundError:  # its call was another one made again, and has deleted it
+            return
         try:
             if job.kind == "base":
                 if not await self._load_base(job, content):
@@ -244,7 +247,11 @@ def _job(described: Path) -> Job:
 
 
 def _age_s(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
+    """Return for how long a file has not been written to; 0 for one that its call has just deleted."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _forget_rests(folder: Path) -> None:

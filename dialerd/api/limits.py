@@ -11,6 +11,9 @@ __all__ = ["Limits"]
 
 #: A caller that sends nothing of its body for so long has gone, or wants to hold a connection.
 SILENT_S = 30.0
+#: Of a body that is too large so many bytes are taken and thrown away, for so many seconds.
+MOST_DRAINED = 16_000_000
+DRAINED_S = 5.0
 
 
 class Limits:
@@ -28,6 +31,7 @@ class Limits:
         most, came, answered = self._most_bytes(scope["method"], scope["path"]), 0, False
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
+            await _drain(receive)
             await _answer(send, 413, f"the request is larger than {most} bytes")
             return
 
@@ -42,6 +46,7 @@ class Limits:
                 raise HTTPException(408, "the request did not come in time") from None
             came += len(message.get("body", b""))
             if came > most:
+                await _drain(receive)
                 raise HTTPException(413, f"the request is larger than {most} bytes")
             return message
 
@@ -56,6 +61,17 @@ class Limits:
             # Logged where it was answered.
             if not answered:
                 raise
+
+
+async def _drain(receive: Receive) -> None:
+    """Take what is still coming, within bounds: a caller that is cut off while it sends does not hear the answer."""
+    came = 0
+    try:
+        async with asyncio.timeout(DRAINED_S):
+            while came < MOST_DRAINED and (message := await receive()).get("more_body"):
+                came += len(message["body"])
+    except TimeoutError:
+        pass
 
 
 async def _answer(send: Send, status: int, detail: str) -> None:

@@ -29,6 +29,7 @@ FLAGS = [
     "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,CertificateTransparencyComponentUpdater",
 ]  # fmt: skip
 PATIENCE_S = 60
+COMPLETE = "new Promise((done) => document.readyState === 'complete' ? done() : addEventListener('load', done))"
 
 
 class Page:
@@ -37,21 +38,24 @@ class Page:
     def __init__(self, browser: "Browser", session: str) -> None:
         self._browser = browser
         self.session = session
-        self.contexts: dict[str, int] = {}
+        self.contexts: dict[int, str] = {}
         self.said: list[str] = []
 
     async def call(self, method: str, **given: Any) -> dict[str, Any]:
         return await self._browser.call(method, session=self.session, **given)
 
     async def evaluate(self, expression: str, *, origin: str) -> Any:
-        """Return what an expression is, awaited, in the window of this origin: there is to be one of it."""
+        """Return what an expression is, awaited, in the window of this origin, once it is complete.
+
+        Of several windows of one origin that which was there first is meant.
+        """
         async with asyncio.timeout(PATIENCE_S):
-            while origin not in self.contexts:
+            while origin not in self.contexts.values():
                 await self._browser.changed()
         result = await self.call(
             "Runtime.evaluate",
-            expression=expression,
-            contextId=self.contexts[origin],
+            expression=f"{COMPLETE}.then(() => {expression})",
+            contextId=min(id_ for id_, known in self.contexts.items() if known == origin),
             awaitPromise=True,
             returnByValue=True,
         )
@@ -68,10 +72,9 @@ class Page:
     def take(self, method: str, told: dict[str, Any]) -> None:
         if method == "Runtime.executionContextCreated":
             context = told["context"]
-            self.contexts[context["origin"]] = context["id"]
+            self.contexts[context["id"]] = context["origin"]
         elif method == "Runtime.executionContextDestroyed":
-            gone = told["executionContextId"]
-            self.contexts = {origin: id_ for origin, id_ in self.contexts.items() if id_ != gone}
+            self.contexts.pop(told["executionContextId"], None)
         elif method == "Runtime.executionContextsCleared":
             self.contexts.clear()
         elif method == "Log.entryAdded":
@@ -96,7 +99,7 @@ class Browser:
         said = {"id": number, "method": method, "params": given}
         await self._socket.send_json(said | ({"sessionId": session} if session else {}))
         async with asyncio.timeout(PATIENCE_S):
-            return await self._waiting.pop(number)
+            return await self._waiting[number]
 
     async def open(self, url: str) -> Page:
         """Return a new tab that goes to this page."""
@@ -117,7 +120,7 @@ class Browser:
         async for message in self._socket:
             told = json.loads(message.data)
             if "id" in told:
-                waiting = self._waiting[told["id"]]
+                waiting = self._waiting.pop(told["id"])
                 if "error" in told:
                     waiting.set_exception(AssertionError(told["error"]))
                 else:
