@@ -20,7 +20,7 @@ EVENTS: dict[str, str] = {
     "api_failed": "a bug: a call of the API raised; the caller was given the number that stands here",
     "api_listening": "the API takes calls",
     "api_untidied": "what has run out of tokens and keys could not be deleted now; it does no harm",
-    "base_changed": "a user of the API has held, released or cancelled a base, or given it another priority",
+    "base_changed": "a user of the API has brought, held, released or cancelled a base, or changed its priority",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
     "blacklisted": "a user of the API has blocked an address",
     "campaign_paused": "a user of the API has paused a campaign",

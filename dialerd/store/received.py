@@ -59,7 +59,7 @@ def inbound_page(
         names = [f"phone_{index}" for index in range(len(filters.phones))]
         chosen.append(f"phone IN ({', '.join(f':{name}' for name in names)})")
         bound |= dict(zip(names, filters.phones, strict=True))
-    typed = [bindparam(name, type_=Instant) for name in ("after", "since", "until") if name in bound]
+    typed: list[Any] = [bindparam(name, type_=Instant) for name in ("after", "since", "until") if name in bound]
     typed += [bindparam("after_id", type_=MessageId)] if after is not None else []
     looked = f"SELECT {', '.join(COLUMNS)} FROM sms_inbound{_where(span)} ORDER BY received, id LIMIT :scan"
     types: dict[str, Any] = {"id": MessageId, "received": Instant}

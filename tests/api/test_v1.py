@@ -146,12 +146,24 @@ async def test_an_operator(site_on_each: MakeSite) -> None:
         call = await caller(site)
         status, told = await call("POST", "/campaigns/Ventas-%3E/pause", {"reason": "wrong price"})
         assert (200, "paused") == (status, told["state"])
+        assert "paused" == (await call("GET", "/campaigns/Ventas-%3E"))[1]["state"]
         assert [("wrong price",)] == await site.rows("SELECT reason FROM pause")
         assert "open" == (await call("POST", "/campaigns/Ventas-%3E/resume"))[1]["state"]
 
         entry = {"value": "098344484", "expires": "2031-01-01T00:00:00Z"}
         assert ["59898344484"] == (await call("PUT", "/blacklist", entry))[1]["values"]
         assert 400 == (await call("POST", "/messages", ONE))[0]
+        await call("PUT", "/blacklist", {"value": "ana@example.com", "campaign": "Mail", "reason": "asked"})
+        for query, values in (
+            ("", ["59898344484", "ana@example.com"]), ("?value=%2B598%2098344484", ["59898344484"]),
+            ("?channel=email", ["ana@example.com"]), ("?campaign=Mail", ["ana@example.com"]), ("?value=091", None),
+        ):  # fmt: skip
+            status, page = await call("GET", f"/blacklist{query}")
+            assert (query, 200 if values is not None else 400) == (query, status)
+            assert values is None or values == [one["value"] for one in page["entries"]]
+        _, page = await call("GET", "/blacklist?limit=1")
+        _, page = await call("GET", f"/blacklist?limit=1&cursor={page['next']}")
+        assert [("ana@example.com", "asked")] == [(one["value"], one["reason"]) for one in page["entries"]]
         assert 200 == (await call("DELETE", "/blacklist?value=098344484"))[0]
         assert 201 == (await call("POST", "/messages", ONE))[0]
 
@@ -254,7 +266,7 @@ async def test_inbound(site_on_each: MakeSite, monkeypatch: pytest.MonkeyPatch) 
             return found
 
         assert list(range(10)) == await numbers("")
-        assert [7, 8, 9] == [n for n in await numbers("") if n not in await numbers("&campaign=Ventas-%3E")]
+        assert list(range(7)) == await numbers("&campaign=Ventas-%3E")
         assert [0, 2, 4, 6, 8] == await numbers("&phone=59898344484") == await numbers("&phone=%2B59898344484")
         assert [2, 3, 4, 5] == await numbers(
             "&" + urlencode({"since": NOW + timedelta(minutes=1), "until": NOW + timedelta(minutes=3)})

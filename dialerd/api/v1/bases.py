@@ -92,6 +92,7 @@ async def upload_base(
         )
         call = Call(user, key, _digest(arrival, base, campaign, channel, again)) if key is not None else None
         id_ = await context.incoming.keep(arrival, job, call)
+    logger.info("base_changed", base=base, user=user, to="loading", upload=id_, size=arrival.size)
     response.headers["Location"] = f"/v1/bases/{id_}"
     return _shown(await _known(context, id_))
 

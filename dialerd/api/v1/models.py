@@ -17,6 +17,7 @@ __all__ = [
     "CampaignState",
     "Edit",
     "Entry",
+    "EntryPage",
     "InboundMessage",
     "InboundPage",
     "Message",
@@ -26,6 +27,7 @@ __all__ = [
     "Operated",
     "Pause",
     "Result",
+    "StandingEntry",
 ]
 
 
@@ -171,6 +173,24 @@ class Entry(Given):
     campaign: str | None = None
     reason: str | None = None
     expires: AwareDatetime | None = None
+
+
+class StandingEntry(BaseModel):
+    """An entry as it stands on the blacklist: its value in canonical form."""
+
+    value: str = Field(examples=["59898344484"])
+    channel: str
+    campaign: str | None
+    reason: str | None
+    expires: datetime | None
+    created: datetime | None
+
+
+class EntryPage(BaseModel):
+    """Some entries, and the cursor of the next page; null after the last."""
+
+    entries: list[StandingEntry]
+    next: str | None
 
 
 class Base(BaseModel):
