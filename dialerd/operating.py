@@ -44,23 +44,29 @@ async def carry_out(
 
     Interrupted, it may be done again: what it was done to is in no state that the verb means, or the same afterwards.
     """
+    before = await store.read(newest_seq)
     # First: what is promoted, or moved, in the meantime is then found in the spool.
     while verb is CANCEL and (moved := await store.transact(cancel_scheduled, selection, now=clock())):
         done.touched += moved
         show(done.touched)
     if not selection.ids and (verb.staged or verb.status) and verb.of & {State.QUEUED, State.HELD}:
         await _carry_out_staged(store, verb, selection, done, clock, show)
-    newest = await store.read(newest_seq)
     after: int | None = after_seq
+    newest = await store.read(newest_seq)
     while after is not None:
-        found = await store.read(find, selection, verb, after_seq=after, up_to_seq=newest)
+        up_to = before if after < before else newest
+        found = await store.read(find, selection, verb, after_seq=after, up_to_seq=up_to)
         if found.seqs:
             touched = await store.transact(act, selection, verb, found.seqs, now=clock())
             done.touched += touched
             # What has left its state between the two transactions was claimed, as good as always.
             done.left[State.SENDING] += len(found.seqs) - touched
-        done.left.update(found.others)
+        if up_to == before:
+            # Behind it stands what it was done to already, before it was moved.
+            done.left.update(found.others)
         after = found.last_seq
+        if after is None and up_to < newest:
+            after = up_to
         show(done.touched)
     done.left = +done.left
 

@@ -1,13 +1,14 @@
 """An operator's hand on a base that is on its way into the spool: none of its lines escapes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from dialerd import bases, operating
 from dialerd.model.message import State, new_id
 from dialerd.operating import Done, carry_out
-from dialerd.store import Store, staged
+from dialerd.store import Connection, Store, staged
 from dialerd.store.operate import CANCEL, HOLD, RELEASE, Selection, Verb, set_priority
 from dialerd.store.tables import sms_repo, sms_spool, upload_line
 from dialerd.store.uploads import add_lines, begin, finish
@@ -53,13 +54,39 @@ async def test_hold_and_release(store: Store, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(operating, "STAGED_STEP", 2)
     half_moved(store)
     half_moved(store, "other")
-    assert 6 == (await operated(store, HOLD, base="b")).touched
+    held = await operated(store, HOLD, base="b")
+    assert (6, {}) == (held.touched, held.left)
     assert 6 == (await operated(store, set_priority(5), base="b")).touched
     assert 6 == (await operated(store, RELEASE, base="b", state=State.HELD)).touched
     assert 6 == (await operated(store, HOLD, base="b")).touched
     assert [("held", 5)] * 6 + [("queued", 9999)] * 6 == await moved(store)
     assert 6 == (await operated(store, RELEASE, base="b")).touched
     assert {"queued"} == {state for state, _ in await moved(store)}
+
+
+async def test_moved_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is moved while a base is held is held, counted once, and not told as left alone."""
+    id_ = half_moved(store)
+    act_staged, find = operating.act_staged, operating.find
+    steps: list[str] = []
+
+    def moving_first(connection: Connection, *args: Any, **kwargs: Any) -> Any:
+        if not steps:
+            staged.move(connection, id_, after=2, most=1, now=NOW)
+        steps.append("staged")
+        return act_staged(connection, *args, **kwargs)
+
+    def moving_then(connection: Connection, *args: Any, **kwargs: Any) -> Any:
+        if steps[-1] == "staged":
+            steps.append("moved")
+            store.transact_here(staged.move, id_, after=3, most=2, now=NOW)
+        return find(connection, *args, **kwargs)
+
+    monkeypatch.setattr(operating, "act_staged", moving_first)
+    monkeypatch.setattr(operating, "find", moving_then)
+    done = await operated(store, HOLD, base="b")
+    assert (6, {}) == (done.touched, done.left)
+    assert [("held", 9999)] * 6 == await moved(store)
 
 
 async def test_cancel(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
