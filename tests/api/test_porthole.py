@@ -33,9 +33,10 @@ function plain (given) {
 
 #: The portal hands its user's token to the page that says it is ready, and to nobody else.
 PORTAL = """<!doctype html><iframe src="{desk}?form={form}"></iframe><iframe src="{stranger}"></iframe><script>
+var token = '{token}';
 window.addEventListener('message', function (event) {{
   if (event.origin === '{api}' && event.data.action === 'ready')
-    event.source.postMessage({{action: 'token', token: '{token}'}}, '{api}');
+    event.source.postMessage({{action: 'token', token: token}}, '{api}');
 }});
 </script>"""
 
@@ -128,10 +129,20 @@ async def test_a_form_in_a_portal(site_with: MakeSite, tmp_path: Path) -> None:
         assert "SecurityError" == await page.evaluate(peek, origin=forms.origin)
         assert token == await page.evaluate("sessionStorage.getItem('dialerd.token')", origin=api)
 
+        # A token that has ended is asked for again.
+        await site.context.users.logout("ana", token)
+        fresh = await site.token()
+        await page.evaluate(f"token = '{fresh}'", origin=portal.origin)
+        await page.evaluate("SMS({message: 'late'})", origin=forms.origin)
+        assert "token" in (await answer_of(page, number=5))["error"]
+        await page.evaluate(LOGGED_IN, origin=api)
+        await page.evaluate("SMS({message: 'late'})", origin=forms.origin)
+        assert "OK" == (await answer_of(page, number=6))["result"]
+
         # Nobody else may put the page into a frame.
         framing = await browser.open(f"{stranger.origin}/framing")
         await framing.heard("frame-ancestors")
-        assert [(1,)] == await site.rows("SELECT count(*) FROM sms_spool")
+        assert [("Hola ñ",), ("late",)] == await site.rows("SELECT data FROM sms_spool ORDER BY seq")
 
 
 #: Resolves once somebody is logged in, or nobody is.

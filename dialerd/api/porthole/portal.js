@@ -33,6 +33,11 @@
     show();
   }
 
+  // The portal may hand over its user's token now. Browsers drop what is for another origin than its own.
+  function ask() {
+    if (window.parent !== window) for (const origin of ORIGINS) window.parent.postMessage({ action: "ready" }, origin);
+  }
+
   function show() {
     const [login, user] = [document.getElementById("login"), document.getElementById("user")];
     if (login === null || user === null) return;
@@ -94,7 +99,10 @@
   async function told(answer, used) {
     const said = await answer.json().catch(() => ({}));
     if (answer.status === 201) return { id: said.id };
-    if (answer.status === 401 && token() === used) setToken(null);
+    if (answer.status === 401 && token() === used) {
+      setToken(null);
+      ask();
+    }
     return { error: said.detail ?? said.title ?? `status ${answer.status}` };
   }
 
@@ -156,6 +164,5 @@
   document.getElementById("login")?.addEventListener("submit", logIn);
   document.querySelector("#user button")?.addEventListener("click", logOut);
   show();
-  // The portal may hand over its user's token from now on. Browsers drop what is for another origin than its own.
-  if (window.parent !== window) for (const origin of ORIGINS) window.parent.postMessage({ action: "ready" }, origin);
+  ask();
 })();
