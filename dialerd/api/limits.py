@@ -29,9 +29,12 @@ class Limits:
             await self._app(scope, receive, send)
             return
         most, came, answered = self._most_bytes(scope["method"], scope["path"]), 0, False
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
-            await _drain(receive)
+            # Who asks first has not begun to send.
+            if b"expect" not in headers:
+                await _drain(receive)
             await _answer(send, 413, f"the request is larger than {most} bytes")
             return
 
@@ -46,7 +49,8 @@ class Limits:
                 raise HTTPException(408, "the request did not come in time") from None
             came += len(message.get("body", b""))
             if came > most:
-                await _drain(receive)
+                if message.get("more_body"):
+                    await _drain(receive)
                 raise HTTPException(413, f"the request is larger than {most} bytes")
             return message
 

@@ -63,7 +63,9 @@ def scheduled_page(
     behind = " WHERE id > :after" if after is not None else ""
     typed = [bindparam("after", type_=MessageId)] if after is not None else []
     ends = text(f"SELECT id FROM sms_scheduler{behind} ORDER BY id LIMIT 1 OFFSET :skip")
-    end = connection.execute(ends.bindparams(*typed).columns(id=MessageId), bound).scalar()
+    end: str | None = None
+    if campaign is not None:
+        end = connection.execute(ends.bindparams(*typed).columns(id=MessageId), bound).scalar()
     conditions = ["id > :after"] if after is not None else []
     conditions += ["id <= :end"] if end is not None else []
     conditions += ["campaign = :campaign"] if campaign is not None else []

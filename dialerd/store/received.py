@@ -42,7 +42,7 @@ def inbound_page(
 
     A bounded number of rows is looked at, so a page may be empty before the last.
     """
-    bound: dict[str, Any] = {"most": most, "scan": SCAN, "skip": SCAN - 1}
+    bound: dict[str, Any] = {"most": most, "skip": SCAN - 1}
     span: list[str] = []
     if after is not None:
         span.append("(received, id) > (:after, :after_id)")
@@ -61,15 +61,22 @@ def inbound_page(
         bound |= dict(zip(names, filters.phones, strict=True))
     typed: list[Any] = [bindparam(name, type_=Instant) for name in ("after", "since", "until") if name in bound]
     typed += [bindparam("after_id", type_=MessageId)] if after is not None else []
-    looked = f"SELECT {', '.join(COLUMNS)} FROM sms_inbound{_where(span)} ORDER BY received, id LIMIT :scan"
     types: dict[str, Any] = {"id": MessageId, "received": Instant}
-    statement = text(f"SELECT * FROM ({looked}) AS looked{_where(chosen)} ORDER BY received, id LIMIT :most")
+    end = None
+    if chosen:
+        ends = text(f"SELECT received, id FROM sms_inbound{_where(span)} ORDER BY received, id LIMIT 1 OFFSET :skip")
+        end = connection.execute(ends.bindparams(*typed).columns(**types), bound).one_or_none()
+    if end is not None:
+        span.append("(received, id) <= (:end, :end_id)")
+        bound |= {"end": end.received, "end_id": end.id}
+        typed += [bindparam("end", type_=Instant), bindparam("end_id", type_=MessageId)]
+    statement = text(
+        f"SELECT {', '.join(COLUMNS)} FROM sms_inbound{_where([*span, *chosen])} ORDER BY received, id LIMIT :most"
+    )
     rows = connection.execute(statement.bindparams(*typed).columns(**types), bound).all()
     values = [dict(row._mapping) for row in rows]
     if len(rows) == most:
         return values, Place(rows[-1].received, rows[-1].id)
-    ends = text(f"SELECT received, id FROM sms_inbound{_where(span)} ORDER BY received, id LIMIT 1 OFFSET :skip")
-    end = connection.execute(ends.bindparams(*typed).columns(**types), bound).one_or_none() if chosen else None
     return values, None if end is None else Place(end.received, end.id)
 
 

@@ -195,6 +195,7 @@ async def test_openapi(site_with: MakeSite) -> None:
         async with site.client.get(site.url("/v1/openapi.json")) as answer:
             told = await answer.json()
         assert told["openapi"].startswith("3.1")
+        assert [{"token": []}] == told["paths"]["/bases"]["post"]["security"]
         assert {"/messages", "/messages/batch", "/messages/{id}", "/campaigns", "/blacklist"} <= told["paths"].keys()
         assert all("401" in operation["responses"] for path in told["paths"].values() for operation in path.values())
 
