@@ -33,7 +33,7 @@ logger = log.get(__name__)
 TROUBLE_S = 5.0
 #: Bases that wait for their turn show a sign of life so often: an hour without one, and others give them up.
 ALIVE_S = 600.0
-#: What no call has made count for so long, none will.
+#: What no call has made count for so long, none will; so often it is looked for.
 FORGOTTEN_S = 3600.0
 
 
@@ -113,6 +113,7 @@ class Incoming:
             raise Unavailable(f"the file cannot be kept: {error.strerror}") from error
         except DatabaseGone:
             # It may have been committed, as it may when we are cancelled: `run` finds out.
+            self._came.set()
             raise
         except Exception:
             remove(described, arrival.path)
@@ -155,7 +156,11 @@ class Incoming:
                 logger.warning("incoming_waits", error=str(error))
                 await asyncio.sleep(TROUBLE_S)
                 continue
-            await self._came.wait()
+            try:
+                async with asyncio.timeout(FORGOTTEN_S):
+                    await self._came.wait()
+            except TimeoutError:
+                pass
 
     async def _show_life(self) -> None:
         while True:
