@@ -52,6 +52,7 @@ function attack () {
 }
 </script>"""
 
+END = "/Integra/resources/auth/EndSession"
 FRAMING = '<!doctype html><iframe src="{desk}"></iframe>'
 
 
@@ -130,7 +131,7 @@ async def test_a_form_in_a_portal(site_with: MakeSite, tmp_path: Path) -> None:
         assert token == await page.evaluate("sessionStorage.getItem('dialerd.token')", origin=api)
 
         # A token that has ended is asked for again.
-        await site.context.users.logout("ana", token)
+        await site.post(END, {"user": "ana", "token": token})
         fresh = await site.token()
         await page.evaluate(f"token = '{fresh}'", origin=portal.origin)
         await page.evaluate("SMS({message: 'late'})", origin=forms.origin)
@@ -184,7 +185,7 @@ async def test_a_page_of_its_own(site_with: MakeSite, tmp_path: Path) -> None:
 
         # As when another tab has logged out: the first answer says so, and the page asks to log in again.
         token = await page.evaluate("sessionStorage.getItem('dialerd.token')", origin=api)
-        assert await site.context.users.logout("ana", token)
+        assert "1" == (await site.post(END, {"user": "ana", "token": token}))[1]
         await page.evaluate("plain({message: 'late'})", origin=forms.origin)
         assert "token" in (await page.heard("^plain .*ERROR.*token", 1))[0]
         await page.evaluate(LOGGED_OUT, origin=api)
