@@ -21,6 +21,7 @@ EVENTS: dict[str, str] = {
     "api_listening": "the API takes calls",
     "api_stopped": "a process that serves the API alone has ended in order",
     "api_untidied": "what has run out of tokens and keys could not be deleted now; it does no harm",
+    "base_changed": "a user of the API has brought, held, released or cancelled a base, or changed its priority",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
     "blacklisted": "a user of the API has blocked an address",
     "callback_refused": "a provider's callback, or what looked like one, was not taken: the reason says why",
