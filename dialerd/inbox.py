@@ -6,14 +6,14 @@ a call returns. What comes at the same time is recorded together, as long as the
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from dialerd import addresses, log
 from dialerd.examine import examine
 from dialerd.failpoint import hit
+from dialerd.grouped import Grouped
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import BadAddress, BadText, DatabaseGone
 from dialerd.model.message import URGENT, Channel, Message, new_id
@@ -45,55 +45,6 @@ MOST_TIDIED = 1000
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting(Generic[T]):
-    item: T
-    recorded: asyncio.Future[None]
-
-
-class _Gathered(Generic[T]):
-    """Records items in batches: whoever comes first records all that gathered while the batch before was recorded."""
-
-    def __init__(self, record: Callable[[list[T]], Awaitable[None]], most: int) -> None:
-        self._record = record
-        self._most = most
-        self._waiting: list[_Waiting[T]] = []
-        self._turn = asyncio.Lock()
-
-    async def put(self, item: T) -> None:
-        """Return once the item is recorded; raises what `record` does."""
-        mine = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._waiting.append(mine)
-        try:
-            async with self._turn:
-                while not mine.recorded.done():
-                    await self._record_next()
-        except asyncio.CancelledError:
-            if not mine.recorded.cancel():
-                mine.recorded.exception()  # asked for, so that nobody complains that nobody did
-            self._waiting = [each for each in self._waiting if each is not mine]
-            raise
-        mine.recorded.result()
-
-    async def _record_next(self) -> None:
-        batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        error: Exception | None = None
-        try:
-            await self._record([each.item for each in batch])
-        except asyncio.CancelledError:
-            # Whoever is cut off here leaves the others without an answer: their providers tell it again.
-            error = DatabaseGone("cut off while it was recorded")
-            raise
-        except Exception as trouble:  # noqa: BLE001  # everybody who waits for it is to know
-            error = trouble
-        finally:
-            for each in batch:
-                if not each.recorded.done() and error is None:
-                    each.recorded.set_result(None)
-                elif not each.recorded.done() and error is not None:
-                    each.recorded.set_exception(error)
-
-
 class Inbox:
     """Takes receipts and inbound SMS for all providers. `settings` may be replaced while it runs."""
 
@@ -101,8 +52,8 @@ class Inbox:
         self.settings = settings
         self._spool = spool
         self._clock = clock
-        self._receipts: _Gathered[Told] = _Gathered(self._receive, MOST_RECEIPTS)
-        self._inbound: _Gathered[Inbound] = _Gathered(self._store, MOST_INBOUND)
+        self._receipts: Grouped[Told, None] = Grouped(self._receive, most=MOST_RECEIPTS)
+        self._inbound: Grouped[Inbound, None] = Grouped(self._store, most=MOST_INBOUND)
 
     async def receipt(self, receipt: Receipt) -> None:
         """Take a receipt; it stands in the database on return. Again and again the same one does no harm.
@@ -111,21 +62,21 @@ class Inbox:
         """
         provider = self.settings.providers.get(receipt.provider)
         reading = provider.receipt_ids if isinstance(provider, SmppProvider) else ReceiptIds.SAME
-        await self._receipts.put(Told(receipt=receipt, reading=reading))
+        await self._receipts(Told(receipt=receipt, reading=reading))
 
     async def inbound(self, inbound: Inbound) -> None:
         """Take an SMS that somebody sent to us, or a part of one; as `receipt` does."""
-        await self._inbound.put(inbound)
+        await self._inbound(inbound)
 
     # -- recording -----------------------------------------------------------------------------------------------
 
-    async def _receive(self, told: list[Told]) -> None:
-        await self._each(told, self._receive_some)
+    async def _receive(self, told: Sequence[Told]) -> list[None]:
+        return await self._each(told, self._receive_some)
 
-    async def _store(self, some: list[Inbound]) -> None:
-        await self._each(some, self._store_some)
+    async def _store(self, some: Sequence[Inbound]) -> list[None]:
+        return await self._each(some, self._store_some)
 
-    async def _each(self, some: list[T], record: Callable[[list[T]], Awaitable[None]]) -> None:
+    async def _each(self, some: Sequence[T], record: Callable[[Sequence[T]], Awaitable[None]]) -> list[None]:
         """Record a batch; if a bug refuses it, one by one, so that the bad one keeps no other from being recorded."""
         try:
             try:
@@ -140,15 +91,16 @@ class Inbox:
             self._spool.database_failed(error, "inbox")
             raise
         self._spool.database_answered("inbox")
+        return [None] * len(some)
 
-    async def _receive_some(self, told: list[Told]) -> None:
+    async def _receive_some(self, told: Sequence[Told]) -> None:
         hit("receive.begin")
         received: Received = await self._spool.store.transact(receive, told, now=self._clock())
         hit("receive.committed")
         if received.parked:
             logger.debug("receipts_parked", count=received.parked)
 
-    async def _store_some(self, some: list[Inbound]) -> None:
+    async def _store_some(self, some: Sequence[Inbound]) -> None:
         stored = await self._spool.store.transact(store_inbound, some, self._door(), now=self._clock())
         hit("inbound.committed")
         self._tell(stored)

@@ -40,6 +40,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from dialerd.drivers.http_request import Request
+from dialerd.model.lookup import at, text_of
 from dialerd.model.outcome import (
     Deferred,
     Failed,
@@ -134,7 +135,7 @@ class Judge:
         wish_s = _retry_after_s(reply.headers, now)
         succeeded = self._success(answer) is not None
         if succeeded and self._success_reads:
-            return Sent(self._provider_id(answer))
+            return Sent(self._provider_id(answer, request))
         if (found := self._throttled(answer)) is not None:
             return Throttled(_status(reply) + found, wish_s)
         if (found := self._unavailable(answer)) is not None:
@@ -142,7 +143,7 @@ class Judge:
         if self._permanent(answer) is not None:
             return Failed(_told(reply, request))
         if succeeded or (self._any_2xx and 200 <= reply.status <= 299):
-            return Sent(self._provider_id(answer))
+            return Sent(self._provider_id(answer, request))
         return self._by_status(answer, request, wish_s)
 
     def _by_status(self, answer: "_Read", request: Request, wish_s: float | None) -> Refusal:
@@ -168,10 +169,10 @@ class Judge:
                 return self.doubt(_status(reply))
         return Deferred(_told(reply, request), wish_s)
 
-    def _provider_id(self, answer: "_Read") -> str | None:
+    def _provider_id(self, answer: "_Read", request: Request) -> str | None:
         if self._id is None:
             return None
-        found: object = None
+        found: object = request.named
         if self._id.json is not None:
             found = answer.at(self._id.json)
         elif self._id.header is not None:
@@ -180,7 +181,7 @@ class Judge:
             found = match[1]
         if not isinstance(found, str | int | float) or isinstance(found, bool):
             return None
-        return UNPRINTABLE.sub(" ", _text_of(found)).strip()[:LONGEST_ID] or None
+        return UNPRINTABLE.sub(" ", text_of(found)).strip()[:LONGEST_ID] or None
 
 
 class _Read:
@@ -213,15 +214,7 @@ class _Read:
 
     def at(self, path: str) -> object:
         """Return what stands at a path such as messages.0.id; None if nothing does."""
-        value = self.json
-        for step in path.split("."):
-            if isinstance(value, dict):
-                value = value.get(step)
-            elif isinstance(value, list) and step.isascii() and step.isdigit() and int(step) < len(value):
-                value = value[int(step)]
-            else:
-                return None
-        return value
+        return at(self.json, path)
 
 
 #: Returns what of the answer made it hold, for the error; None if it does not hold.
@@ -235,7 +228,7 @@ def _rule(answer: Answer | None) -> Rule:
     wanted = answer.json
     texts: frozenset[str] = frozenset()
     if wanted is not None:
-        texts = frozenset(map(_text_of, wanted.equals if isinstance(wanted.equals, tuple) else [wanted.equals]))
+        texts = frozenset(map(text_of, wanted.equals if isinstance(wanted.equals, tuple) else [wanted.equals]))
     other = _rule(answer.other)
 
     def holds(read: _Read) -> str | None:
@@ -244,10 +237,10 @@ def _rule(answer: Answer | None) -> Rule:
             return other(read)
         if wanted is not None:
             value = read.at(wanted.path)
-            if value is None or isinstance(value, dict | list) or _text_of(value) not in texts:
+            if value is None or isinstance(value, dict | list) or text_of(value) not in texts:
                 return other(read)
             # One of our own words: nothing else of the answer is repeated.
-            found += f", {wanted.path} is {_text_of(value)}"
+            found += f", {wanted.path} is {text_of(value)}"
         if pattern is not None:
             if not pattern.search(read.searched):
                 return other(read)
@@ -260,15 +253,6 @@ def _rule(answer: Answer | None) -> Rule:
 def _reads(answer: Answer | None, part: str) -> bool:
     """Tell whether a rule looks into the body, in one of its alternatives."""
     return answer is not None and (getattr(answer, part) is not None or _reads(answer.other, part))
-
-
-def _text_of(value: object) -> str:
-    """Return a JSON value as it is compared: 0 and "0" are the same, true and "true" too."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _status(reply: Reply) -> str:

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from dialerd.model.message import Channel, NumberFormat
 from dialerd.model.placeholder import OF_MESSAGE, placeholders
 from dialerd.model.receipt import ReceiptIds
+from dialerd.settings.callbacks import InboundFields, ReceiptFields, Signature
 from dialerd.settings.gateway import (
     Answer,
     Charset,
@@ -22,7 +23,6 @@ from dialerd.settings.gateway import (
     Method,
     Probe,
     ProviderId,
-    ReceiptFields,
 )
 from dialerd.settings.sources import Hidden
 from dialerd.settings.tables import STRICT, Clash
@@ -191,6 +191,8 @@ class HttpKeys(BaseProvider):
     the answer has one verdict, not one for each part in an array; `success` any 2xx; `throttled` 429 and 503;
     `unavailable` 401 and 407; nothing is `permanent`; the answer names no
     id; `idempotency_key`: the gateway knows none.
+
+    `receipt` and `inbound` are what it calls back, `signature` is how it signs that; None: it does not.
     """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})
@@ -218,6 +220,8 @@ class HttpKeys(BaseProvider):
     idempotency_key: HeaderName | None = None
     probe: Annotated[Probe, one_of(Probe)] = Probe.HEAD
     receipt: ReceiptFields | None = None
+    inbound: InboundFields | None = None
+    signature: Signature | None = Field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

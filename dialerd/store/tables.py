@@ -11,6 +11,7 @@ some spelling (TAIL). Both are expressions that an index holds, spelt alike here
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -296,6 +297,7 @@ sms_inbound = Table(
     # Of all it says, and about when: what a provider repeats is stored once.
     Column("fingerprint", Text),
     Index("uq_sms_inbound_fingerprint", "fingerprint", unique=True),
+    Index("ix_sms_inbound_received", "received", "id"),
 )
 
 # Parts of long inbound SMS, until all are there, and for a day after, so that a repeated part is known.
@@ -334,6 +336,12 @@ upload = Table(
     Column("moved", Boolean, nullable=False, server_default=text("false")),
     # When the loading process last showed a sign of life.
     Column("touched", Instant, nullable=False, server_default=now()),
+    # Why it failed, or which upload had brought in the same file; neither: its process died.
+    Column("error", Text),
+    Column("same_as", MessageId),
+    # The last seq of sms_spool and of sms_repo before it was loaded: its messages come behind.
+    Column("after_seq", BigInteger, nullable=False, server_default="0"),
+    Column("after_repo_seq", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("state IN ('loading', 'loaded', 'failed')", name="state"),
     Index("ix_upload_digest", "digest", "base"),
 )

@@ -20,7 +20,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 #: A line of a table that stands there for whoever takes the # away: `# key = value` or `# [table]`.
 COMMENTED = re.compile(r"^# (?=(?:\[[a-z.]+\]|[a-z_]+ = .*)$)", re.MULTILINE)
-ENVIRON = {"INBOUND_KEY": "k", "GW_PASSWORD": "p"}
+ENVIRON = {"INBOUND_KEY": "k", "GW_PASSWORD": "p", "TWILIO_TOKEN": "t"}
 
 
 def uncommented(path: Path) -> str:

@@ -24,7 +24,7 @@ from dialerd.model.receipt import Delivery, Inbound, Receipt
 from dialerd.model.text import Coding, decode
 from dialerd.settings import Alphabet, SmppProvider
 
-__all__ = ["read_delivery"]
+__all__ = ["read_delivery", "text_of"]
 
 #: Bits 5 to 2 of esm_class (5.2.12): a receipt of the SMSC, one of the phone, one of its user, and one on the way.
 KIND = 0x3C
@@ -215,3 +215,8 @@ def _number(message: ShortMessage) -> str:
     """Return who sent it; a number that is called international says so by its +."""
     number = read_name(message.source)
     return f"+{number}" if message.source_ton == INTERNATIONAL and number.isdecimal() else number
+
+
+def text_of(content: bytes, data_coding: int) -> str:
+    """Return the text of octets in a coding that SMPP has a number for; the default alphabet (0) is GSM 03.38."""
+    return _characters(content, data_coding).replace("\0", "")
