@@ -143,7 +143,8 @@ sms_spool = Table(
     Column("address", Text),
     Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
     Column("parts", Integer),
-    # Through whom the last attempt went; `bound`: only they may make the next, since they may have (some of) it.
+    # Through whom the last attempt went; `bound`: only they may make the next, since they may have (some of) it, or
+    # those who may not, since they do not accept its number (lanes.py).
     Column("provider", Text),
     Column("bound", Text, nullable=False, server_default=""),
     # Of a long SMS: how many parts the provider has taken (sms_part names them), under which reference.
