@@ -67,7 +67,6 @@ EVENTS: dict[str, str] = {
     "progress_resumed": "the parts that stood still go on",
     "progress_stopped": "these parts stand still though the database answers; systemd's watchdog is not fed",
     "outcome_late": "an answer came after its message had been called a doubt, and ended that",
-    "outcome_unrecorded": "an answer came late while the database was away: its message stays a doubt",
     "provider_back": "a provider can be reached again, and its messages go on",
     "provider_shut": "a provider cannot be reached: its messages wait, at no cost, while it is probed",
     "receipts_parked": "receipts fit no message yet, or several; they are looked at again",

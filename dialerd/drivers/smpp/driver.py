@@ -62,6 +62,9 @@ MOST_DELIVERIES = 1000
 ROOM_PER_ANSWER = 1.25
 ROOM_S = 0.5
 
+#: What came late while the database was away is told again after so long.
+TELL_AGAIN_S = 5.0
+
 #: The longest attempt: no room in a session that ends, a bind, room for the first part, its answer, room for the
 #: others, their answers.
 ROOMS = ANSWERS = 3
@@ -137,11 +140,16 @@ class Smpp:
 
     async def _await_answers(self, attempt: Attempt) -> None:
         """Tell the outcome of what has been called a doubt, should the SMSC answer after all."""
-        if await attempt.answered_late() and self._inbox is not None:
+        told = not await attempt.answered_late()
+        while not told and self._inbox is not None:
             try:
                 await self._inbox.late(self._provider.name, attempt.message, attempt.outcome)
+                told = True
             except DatabaseGone:
-                logger.warning("outcome_unrecorded", provider=self._provider.name, message_id=attempt.message.id)
+                await asyncio.sleep(TELL_AGAIN_S)
+            except Exception:  # a bug there: it stays the doubt that stands in the database
+                logger.exception("driver_failed", provider=self._provider.name)
+                told = True
 
     def _begin(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -32,7 +32,7 @@ from dialerd.drivers.smpp.pdu import (
 from dialerd.drivers.smpp.pending import Lost
 from dialerd.drivers.smpp.session import Session
 from dialerd.drivers.smpp.statuses import STATUSES, outcome_of
-from dialerd.model.errors import Unavailable
+from dialerd.model.errors import DatabaseGone, Unavailable
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.model.receipt import Inbound, Receipt
@@ -55,10 +55,13 @@ class Nobody:
 
     def __init__(self) -> None:
         self.told: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
+        self.faults: list[Exception] = []
 
     async def receipt(self, receipt: Receipt) -> None: ...
     async def inbound(self, inbound: Inbound) -> None: ...
     async def late(self, provider: str, message: Message, outcome: Outcome) -> None:
+        if self.faults:
+            raise self.faults.pop()
         await self.told.put((message.id, outcome))
 
 
@@ -434,8 +437,9 @@ LATE: list[tuple[str, dict[int, str], Any, Outcome | None]] = [
 ]
 
 
-async def test_late_answers(smsc: Smsc, make: Make) -> None:
+async def test_late_answers(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that comes after its message was called a doubt is told; with the session's end none is waited for."""
+    monkeypatch.setattr("dialerd.drivers.smpp.driver.TELL_AGAIN_S", 0.01)
     smsc.policy = lambda _message: SILENCE
     driver, inbox = make(response_timeout_s=2.0), Nobody()
     listening = asyncio.ensure_future(driver.listen(inbox))
@@ -445,6 +449,7 @@ async def test_late_answers(smsc: Smsc, make: Make) -> None:
         await smsc.until(lambda: len(smsc.unanswered) == len(attempts))
     assert {type(getattr(await attempt, "rest", await attempt)) for attempt in attempts} == {InDoubt}
 
+    inbox.faults = [DatabaseGone("away"), DatabaseGone("away")]
     for n, (_, _, answer, outcome) in enumerate(LATE):
         if outcome is not None:
             connection, pdu, message = smsc.unanswered[n]
