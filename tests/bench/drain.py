@@ -65,6 +65,11 @@ def _row(name: str, state: str, due: datetime, now: datetime) -> tuple[Any, ...]
     return (new_id(), name, "59898344484", TEXT, 9999, "bench", state, due, due, now, "59898344484", "?", 1)
 
 
+def stamped(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row with its instants as SQLite has them."""
+    return tuple(str(value.replace(tzinfo=None)) if isinstance(value, datetime) else value for value in row)
+
+
 def fill(url: str, messages: int, campaigns: int, standing: int) -> None:
     """Make the tables and load the rows as fast as the database takes them."""
     store = Store(url)
@@ -74,10 +79,7 @@ def fill(url: str, messages: int, campaigns: int, standing: int) -> None:
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as file:
             marks = ", ".join("?" * 13)
-            stamped = (
-                tuple(str(v.replace(tzinfo=None)) if isinstance(v, datetime) else v for v in row) for row in some
-            )
-            file.executemany(f"INSERT INTO sms_spool ({COLUMNS}) VALUES ({marks})", stamped)
+            file.executemany(f"INSERT INTO sms_spool ({COLUMNS}) VALUES ({marks})", map(stamped, some))
         file.close()
         return
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
