@@ -90,7 +90,10 @@ def read(destination: str, *, channel: Channel, region: str | None = None, with_
         if not 3 <= len(digits) <= 15:
             raise _bad_number(f"a number has 3 to 15 digits, not {len(digits)}")
         return Address(digits, _zone_of(_international(digits)) if with_zone and plus else "")
-    number = _usual(plus, digits, region) or _dialled(plus + digits, region)
+    value = _usual(plus, digits, region)
+    if value is not None:
+        return Address(value, _zone_of(_international(value)) if with_zone else "")
+    number = _dialled(plus + digits, region)
     value = phonenumbers.format_number(number, PhoneNumberFormat.E164)[1:]
     return Address(value, _zone_of(number) if with_zone else "")
 
@@ -121,11 +124,10 @@ def dialled(destination: str, address: str, *, style: NumberFormat, region: str 
 def _styled(address: str, style: NumberFormat, region: str | None) -> str:
     if not _is_digits(address):
         return address
-    number = _usual("+", address, region) if region else None
-    if number is None:
-        number = _international(address)
-        if number is None or not phonenumbers.is_possible_number(number):
-            return address
+    number = _international(address)
+    is_certain = region is not None and _usual("+", address, region) is not None
+    if number is None or not (is_certain or phonenumbers.is_possible_number(number)):
+        return address
     if style is NumberFormat.PLUS:
         return "+" + address
     home = phonenumbers.country_code_for_region(region) if region else number.country_code
@@ -234,8 +236,8 @@ def _plan(region: str) -> _Plan | None:
     )
 
 
-def _usual(plus: str, digits: str, region: str) -> PhoneNumber | None:
-    """Return what `_dialled` would, at a tenth of its cost, for a region's own numbers in their usual spellings.
+def _usual(plus: str, digits: str, region: str) -> str | None:
+    """Return the E.164 digits of what `_dialled` would, at a tenth of its cost, for a region's own usual numbers.
 
     None where its answer is not certain: for anything that could be read in two ways, or that it might refuse.
     """
@@ -258,7 +260,7 @@ def _usual(plus: str, digits: str, region: str) -> PhoneNumber | None:
         return None
     if not plan.valid.fullmatch(national):
         return None
-    return PhoneNumber(country_code=int(plan.code), national_number=int(national))
+    return plan.code + national
 
 
 def _dialled(text: str, region: str) -> PhoneNumber:

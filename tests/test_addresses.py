@@ -188,9 +188,7 @@ def test_the_short_way_gives_what_phonenumbers_gives(written: tuple[str, str, st
         parsed = phonenumbers.parse(plus + text, region)
 
         assert phonenumbers.is_valid_number(parsed)
-        assert phonenumbers.format_number(fast, phonenumbers.PhoneNumberFormat.E164) == phonenumbers.format_number(
-            parsed, phonenumbers.PhoneNumberFormat.E164
-        )
+        assert "+" + fast == phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 @pytest.mark.parametrize("region", OWN_CODE)
@@ -214,8 +212,7 @@ def test_the_short_way_reads_each_regions_example(region: str) -> None:
                 parsed = phonenumbers.parse(plus + text, region)
 
                 assert phonenumbers.is_valid_number(parsed)
-                assert (fast.country_code, fast.national_number) == (parsed.country_code, parsed.national_number)
-                assert not parsed.italian_leading_zero
+                assert "+" + fast == phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def test_the_short_way_is_taken() -> None:

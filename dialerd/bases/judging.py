@@ -23,25 +23,35 @@ MOST_CHARACTERS = 1 << 19
 
 @dataclass(slots=True)
 class Batch:
-    """The next lines of a file. `texts` holds the beginning of each good line, should it be rejected after all."""
+    """The next lines of a file.
+
+    `fingerprints` holds what each good line has in common with others that would send the same thing to the same
+    person; `texts` its beginning, should it be rejected after all.
+    """
 
     size: int = 0
     good: list[NewLine] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
+    fingerprints: dict[int, bytes] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
 
     def reject(self, reasons: Mapping[int, str]) -> None:
         """Take out the good lines of these numbers."""
         self.bad += [BadLine(number, reason, self.texts[number]) for number, reason in reasons.items()]
         self.good = [line for line in self.good if line.line not in reasons]
+        for number in reasons:
+            del self.fingerprints[number]
 
 
 class Judge:
     """Reads the lines of one base. `campaign` stands where a line names none."""
 
     def __init__(self, settings: Settings, channel: Channel, campaign: str | None) -> None:
-        self._campaigns = {name: known for name, known in settings.campaigns.items() if known.channel is channel}
-        self._providers = settings.providers
+        self._campaigns = {
+            name: (known, providers_of(known, settings.providers))
+            for name, known in settings.campaigns.items()
+            if known.channel is channel
+        }
         self.channel = channel
         self._campaign = campaign
 
@@ -63,21 +73,23 @@ class Judge:
 
     def _judge(self, line: Line, batch: Batch) -> None:
         text = line.text[:MOST_KEPT].replace("\0", "")
-        judged = self._accept(line.number, read_line(line.text, self.channel)) if line.whole else "too long"
-        if isinstance(judged, str):
-            batch.bad.append(BadLine(line.number, judged, text))
+        fields = read_line(line.text, self.channel) if line.whole else None
+        judged = "too long" if fields is None else self._accept(line.number, fields)
+        if fields is None or isinstance(judged, str):
+            batch.bad.append(BadLine(line.number, str(judged), text))
         else:
             batch.good.append(judged)
+            batch.fingerprints[line.number] = _fingerprint(judged.campaign, judged.address, fields)
             batch.texts[line.number] = text
 
     def _accept(self, number: int, fields: Fields) -> NewLine | str:
         """Return the line as it will wait, or the reason why it may not: the first that holds, in their order."""
         name = fields.campaign or self._campaign
-        campaign = self._campaigns.get(name) if name else None
-        if campaign is None:
+        known = self._campaigns.get(name) if name else None
+        if known is None:
             return "unknown campaign"
+        campaign, providers = known
         try:
-            providers = providers_of(campaign, self._providers)
             examined = examine(campaign, fields.destination, fields.data, fields.details, providers)
         except BadAddress as error:
             return error.reason
@@ -88,23 +100,22 @@ class Judge:
         if self.channel is Channel.SMS and not fields.data.strip():
             return "empty text"
         return NewLine(
-            line=number,
-            fingerprint=_fingerprint(campaign.name, examined.address, fields),
-            id=new_id(),
-            campaign=campaign.name,
-            destination=fields.destination,
-            data=fields.data,
-            priority=fields.priority,
-            details=fields.details,
-            state=State.HELD if campaign.bases is Bases.HELD else State.QUEUED,
-            address=examined.address,
-            zone=examined.zone,
-            parts=examined.parts,
+            number,
+            new_id(),
+            campaign.name,
+            fields.destination,
+            fields.data,
+            fields.priority,
+            fields.details,
+            State.HELD if campaign.bases is Bases.HELD else State.QUEUED,
+            examined.address,
+            examined.zone,
+            examined.parts,
         )
 
 
 def _fingerprint(campaign: str, address: str, fields: Fields) -> bytes:
-    """Return what two lines that would send the same thing to the same person have in common.
+    """Return 16 bytes that only lines that would send the same thing to the same person have in common.
 
     What a mail says depends on its subject and variables too.
     """

@@ -14,6 +14,7 @@ from dialerd.bases.judging import Judge
 from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
+from dialerd.bases.seen import Seen
 from dialerd.failpoint import hit
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable, UnknownCampaign
 from dialerd.model.message import Channel, new_id
@@ -138,6 +139,7 @@ class _Loading:
     async def stage(self, file: TextFile, judge: Judge, on_progress: Callable[[int, int], None] | None) -> None:
         """Read the file to its end, a batch of lines at a time, and keep what became of each."""
         batches = judge.batches(base_lines(file))
+        seen = Seen()
         done = 0
         while batch := await asyncio.to_thread(next, batches, None):
             asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
@@ -146,7 +148,9 @@ class _Loading:
                 batch.reject(
                     {line.line: "blacklisted" for line, key in zip(batch.good, asked, strict=True) if key in entries}
                 )
-            await self._store.transact(stage, self._upload, batch.good, batch.bad, batch.texts, now=self.now())
+            if repeated := await asyncio.to_thread(seen.add, batch.fingerprints):
+                batch.reject(dict.fromkeys(repeated, "duplicate"))
+            await self._store.transact(stage, self._upload, batch.good, batch.bad, now=self.now())
             hit("upload.staged")
             done += batch.size
             if on_progress is not None:

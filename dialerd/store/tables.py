@@ -18,7 +18,6 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -363,7 +362,6 @@ upload_line = Table(
     metadata,
     Column("upload", MessageId, nullable=False),
     Column("line", RisingInteger, nullable=False),
-    Column("fingerprint", LargeBinary, nullable=False),
     Column("id", MessageId, nullable=False),
     Column("campaign", Text, nullable=False),
     Column("destination", Text, nullable=False),
@@ -376,7 +374,7 @@ upload_line = Table(
     Column("zone", Text, nullable=False),
     Column("parts", Integer, nullable=False),
     PrimaryKeyConstraint("upload", "line"),
-    UniqueConstraint("upload", "fingerprint"),
+    sqlite_with_rowid=False,
 )
 
 # How far promotion has come: one row.

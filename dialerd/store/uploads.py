@@ -8,15 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, TextClause, bindparam, text
 from sqlalchemy.engine import Connection, Row
 
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
-from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
+from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import Instant, MessageId
+from dialerd.store.copying import copy_rows
 
 __all__ = [
     "BadLine",
@@ -59,12 +60,10 @@ class Upload:
     same_as: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewLine:
+class NewLine(NamedTuple):
     """A line that has passed intake; `id` becomes the message's."""
 
     line: int
-    fingerprint: bytes
     id: str
     campaign: str
     destination: str
@@ -88,21 +87,6 @@ class BadLine:
 
 SHOWN = "id, filename, base, channel, state, accepted, rejected, created, finished, error, same_as"
 TYPES: dict[str, Any] = {"id": MessageId, "created": Instant, "finished": Instant, "same_as": MessageId}
-
-LINE_TYPES = {
-    "line": "bigint",
-    "fingerprint": "bytea",
-    "id": "uuid",
-    "campaign": "text",
-    "destination": "text",
-    "data": "text",
-    "priority": "smallint",
-    "details": "jsonb",
-    "state": "text",
-    "address": "text",
-    "zone": "text",
-    "parts": "int",
-}
 
 NOW = bindparam("now", type_=Instant)
 
@@ -133,52 +117,24 @@ def begin(
 
 
 def stage(
-    connection: Connection, upload: str, good: Sequence[NewLine], bad: Sequence[BadLine], texts: Mapping[int, str], *,
-    now: datetime,
+    connection: Connection, upload: str, good: Sequence[NewLine], bad: Sequence[BadLine], *, now: datetime
 ) -> None:  # fmt: skip
-    """Stage good lines and keep bad ones; a good line that was there before is kept as `duplicate`, with its text."""
-    duplicates = add_lines(connection, upload, good, now=now)
-    some = [*bad, *(BadLine(number, "duplicate", texts[number]) for number in duplicates)]
-    add_errors(connection, upload, some, now=now)
+    """Stage good lines and keep bad ones."""
+    add_lines(connection, upload, good, now=now)
+    add_errors(connection, upload, bad, now=now)
 
 
-def add_lines(connection: Connection, upload: str, lines: Sequence[NewLine], *, now: datetime) -> list[int]:
-    """Stage lines of an upload that is loading; return those that it had before, which are left out."""
+def add_lines(connection: Connection, upload: str, lines: Sequence[NewLine], *, now: datetime) -> None:
+    """Stage lines of an upload that is loading."""
     if not lines:
-        return []
+        return
     rows = [
-        (
-            line.line, line.fingerprint, line.id, line.campaign, line.destination, line.data, line.priority,
-            None if line.details is None else json.dumps(line.details, ensure_ascii=False),
-            line.state, line.address, line.zone, line.parts,
-        )
+        (upload, *line) if line.details is None
+        else (upload, *line._replace(details=json.dumps(line.details, ensure_ascii=False)))  # type: ignore[arg-type]
         for line in lines
     ]  # fmt: skip
-    names = ", ".join(LINE_TYPES)
-    if connection.dialect.name == "postgresql":
-        staged = connection.execute(
-            sql_of(
-                f"INSERT INTO upload_line (upload, {names})"
-                f" SELECT :upload, {names} FROM {rows_of(connection, 'o', **LINE_TYPES)} ORDER BY line"
-                " ON CONFLICT DO NOTHING"
-            ),
-            bind_rows(connection, "o", tuple(LINE_TYPES), rows) | {"upload": upload},
-        ).rowcount
-    else:
-        marks = ", ".join("?" * (1 + len(LINE_TYPES)))
-        staged = connection.exec_driver_sql(
-            f"INSERT INTO upload_line (upload, {names}) VALUES ({marks}) ON CONFLICT DO NOTHING",
-            [(upload, *row) for row in rows],
-        ).rowcount
-    _count(connection, upload, accepted=staged, now=now)
-    if staged == len(rows):
-        return []
-    numbers = [line.line for line in lines]
-    present = connection.execute(
-        sql_of("SELECT line FROM upload_line WHERE upload = :upload AND line BETWEEN :first AND :last"),
-        {"upload": upload, "first": min(numbers), "last": max(numbers)},
-    )
-    return sorted(set(numbers).difference(present.scalars()))
+    copy_rows(connection, "upload_line", ("upload", *NewLine._fields), rows)
+    _count(connection, upload, accepted=len(rows), now=now)
 
 
 def add_errors(connection: Connection, upload: str, some: Sequence[BadLine], *, now: datetime) -> None:

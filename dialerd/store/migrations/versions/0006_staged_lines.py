@@ -1,0 +1,59 @@
+"""Staged lines in their order only: which of them a base has twice is found out before they are staged."""
+
+from alembic import op
+from sqlalchemy import Column, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text
+
+from dialerd.store.columns import JSON_DETAILS, MessageId, RisingInteger
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+CARRIED = "upload, line, id, campaign, destination, data, priority, source, details, state, address, zone, parts"
+
+
+def upgrade() -> None:
+    """Drop the fingerprints and their index."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.drop_column("upload_line", "fingerprint")
+    else:
+        _rebuild(without_rowid=True)
+
+
+def downgrade() -> None:
+    """Take them back; of what is staged now, each line counts as another."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.add_column("upload_line", Column("fingerprint", LargeBinary))
+        op.execute("UPDATE upload_line SET fingerprint = decode(md5(line::text), 'hex')")
+        op.alter_column("upload_line", "fingerprint", nullable=False)
+    else:
+        _rebuild(Column("fingerprint", LargeBinary, nullable=False, server_default=""), without_rowid=False)
+        op.execute("UPDATE upload_line SET fingerprint = CAST(line AS BLOB)")
+    op.create_unique_constraint("uq_upload_line_upload_fingerprint", "upload_line", ["upload", "fingerprint"])
+
+
+def _rebuild(*more: Column[bytes], without_rowid: bool) -> None:
+    """Make the table anew with what stands in it, as SQLite needs it."""
+    op.create_table(
+        "upload_line_new",
+        Column("upload", MessageId, nullable=False),
+        Column("line", RisingInteger, nullable=False),
+        *more,
+        Column("id", MessageId, nullable=False),
+        Column("campaign", Text, nullable=False),
+        Column("destination", Text, nullable=False),
+        Column("data", Text, nullable=False),
+        Column("priority", SmallInteger, nullable=False),
+        Column("source", Text),
+        Column("details", JSON_DETAILS),
+        Column("state", Text, nullable=False),
+        Column("address", Text, nullable=False),
+        Column("zone", Text, nullable=False),
+        Column("parts", Integer, nullable=False),
+        PrimaryKeyConstraint("upload", "line", name="pk_upload_line"),
+        sqlite_with_rowid=not without_rowid,
+    )
+    op.execute(f"INSERT INTO upload_line_new ({CARRIED}) SELECT {CARRIED} FROM upload_line")
+    op.drop_table("upload_line")
+    op.rename_table("upload_line_new", "upload_line")
