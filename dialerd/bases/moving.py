@@ -12,7 +12,9 @@ from dialerd.store.uploads import abandon, has_abandoned, upload_of
 __all__ = ["discard_staged", "move", "tidy"]
 
 #: Most lines of one transaction: SQLite's other writers wait no longer than 50 ms.
-STEP = {"sqlite": 500, "postgresql": 2000}
+STEP = {"sqlite": 1000, "postgresql": 5000}
+#: How long SQLite's other writers find the place free after a step, for each second that it took.
+BREATH = 0.25
 #: An upload that has shown no sign of life for so long is nobody's any more; one comes with every batch of lines.
 ABANDONED_S = 3600
 
@@ -79,6 +81,6 @@ async def discard_staged(store: Store, upload: str) -> None:
 
 
 async def _let_others_write(store: Store, began_s: float) -> None:
-    """Leave the place of SQLite's one writer free for as long as we had it: others look for it now and then only."""
+    """Leave the place of SQLite's one writer free for a while: others look for it now and then only."""
     if store.dialect == "sqlite":
-        await asyncio.sleep(time.monotonic() - began_s)
+        await asyncio.sleep(BREATH * (time.monotonic() - began_s))

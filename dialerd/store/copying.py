@@ -35,7 +35,8 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
 def _copy(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
     # SQLAlchemy does not know COPY: what psycopg raises becomes here what it would have made of it.
     try:
-        with connection.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
     except psycopg.Error as error:
