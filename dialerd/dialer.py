@@ -79,6 +79,8 @@ class Dialer:
         self.due: frozenset[str] = frozenset()
         #: When it last had nothing to do or did what there was.
         self.turned_at = asyncio.get_running_loop().time()
+        #: The first and the last of the claims in a row that failed for another reason than the database being away.
+        self._failed: tuple[float, float] | None = None
         self._examine = examine
         self._observe = observe
         self._up_to_seq: int | None = None
@@ -120,6 +122,12 @@ class Dialer:
     def oldest_attempt(self) -> float | None:
         """When the oldest attempt under way began, by the loop's clock."""
         return self._attempts.oldest
+
+    @property
+    def failing_since(self) -> float | None:
+        """Since when its claims fail though the database answers; None: they do not, or none was tried of late."""
+        since, last = self._failed or (0.0, float("-inf"))
+        return since if asyncio.get_running_loop().time() - last <= TURN_S else None
 
     @property
     def is_away(self) -> bool:
@@ -283,8 +291,13 @@ class Dialer:
         except DatabaseGone as error:
             self._spool.database_failed(error, f"claim for {self.name}")
             self._ask_again_in(TROUBLE_S)
+        except Exception:
+            # A bug, or tables that somebody has changed: whoever runs us begins anew, and vitals watches how long.
+            self._failed = (self.failing_since or loop.time(), loop.time())
+            raise
         else:
             self._spool.database_answered(f"claim for {self.name}")
+            self._failed = None
             self._take(claimed)
 
     def _take(self, claimed: Claimed) -> None:

@@ -86,6 +86,10 @@ PERSONAL = re.compile(r"[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+|\+?\d[\d \-]{5,}\d")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: A line whose reader is slow is waited for so long; from then on lines are lost until the reader takes them again.
 PATIENCE_S = 0.1
+#: A pipe that takes anything takes so many bytes at once (pipe(7)); of more it could hold us up in the middle.
+PIECE = select.PIPE_BUF
+#: No character takes more bytes: what UTF-8 or ASCII cannot spell is written as \\U and eight digits.
+LONGEST_CHARACTER = 10
 
 #: syslog's priorities (RFC 5424, section 6.2.1), by which the journal sorts and colours: sd-daemon(3).
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -210,6 +214,8 @@ class _Form:
         self.encode: Callable[[Any], str] = jsonlib.dumps
         #: Lines that were lost since one was last written.
         self.lost = 0
+        #: The last of them was lost in its middle.
+        self.is_torn = False
         #: What was stderr when we last wrote, and how we ask whether it takes a line.
         self.stream: TextIO | None = None
         self.poll: select.poll | None = None
@@ -224,13 +230,30 @@ def _write(line: str) -> None:
         if not _takes_a_line():
             _form.lost += 1
             return
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        if _form.is_torn:
+            line, _form.is_torn = f"\n{line}", False
+        if _form.poll is None or len(line) < PIECE // LONGEST_CHARACTER:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        elif not _wrote_pieces(f"{line}\n".encode(sys.stderr.encoding, "backslashreplace")):
+            return
     except (OSError, ValueError):
         return
     if _form.lost:
         lost, _form.lost = _form.lost, 0
         get(__name__).warning("lines_lost", count=lost)
+
+
+def _wrote_pieces(line: bytes) -> bool:
+    """Write a long line (a traceback) by pieces; False if its reader stands still meanwhile: the rest is lost."""
+    for begin in range(0, len(line), PIECE):
+        if begin and not _takes_a_line():
+            _form.lost += 1
+            _form.is_torn = True
+            return False
+        sys.stderr.buffer.write(line[begin : begin + PIECE])
+        sys.stderr.buffer.flush()
+    return True
 
 
 def _takes_a_line() -> bool:

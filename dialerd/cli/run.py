@@ -32,7 +32,8 @@ async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None
     The daemon logs to stderr; SIGTERM drains and stops it, a second one ends it at once, SIGHUP makes it read its
     configuration anew, SIGUSR1 makes it log at debug and, again, at the configured level. With --once,
     only what is due at the start is promoted and sent, without waiting for retries, windows or later dates; that may
-    run beside a daemon. It ends with 75 when due messages remain because a provider was down.
+    run beside a daemon. It ends with 75 when due messages remain because a provider was down; a signal ends it in
+    order, and the next run goes on.
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once: a daemon prints no result")
@@ -55,10 +56,13 @@ def _document(summary: Summary) -> dict[str, Any]:
         "ended": dict(+summary.ended),
         "remaining": summary.remaining,
         "down": dict(summary.down),
+        "stopped": summary.stopped,
     }
 
 
 def _print(summary: Summary) -> None:
     counts = {"promoted": summary.promoted, "rescued": summary.rescued, **summary.ended}
     told = [f"{n:,} {what}" for what, n in counts.items() if n]
+    if summary.stopped:
+        told.append("stopped before the end: the next run goes on")
     click.echo(", ".join(told) or ("nothing was sent" if summary.remaining else "nothing was due"))

@@ -83,9 +83,10 @@ class Claimed:
     """What a claim took: each message with the seconds from now at which it may start.
 
     `more`: permits or the size of a batch ended it for a campaign. `free_in_s`: pace ended it for another (or for all),
-    and lets the first go on then. `ended` counts by status what went to sms_repo without an attempt.
+    and lets the first go on then. `ended` counts by status what went to sms_repo without an attempt. `now` is when.
     """
 
+    now: datetime
     taken: list[tuple[Candidate, Examined | None, Campaign, float]] = field(default_factory=list, repr=False)
     more: bool = False
     free_in_s: float | None = None
@@ -97,7 +98,7 @@ class Claimed:
     def messages(self) -> list[tuple[Message, float]]:
         """What was taken; built when first asked for, so that it costs the transaction nothing."""
         return [
-            (_message(row, examined, campaign, self.accepted.get(row.id)), start_in_s)
+            (_message(row, examined, campaign, self.accepted.get(row.id), self.now), start_in_s)
             for row, examined, campaign, start_in_s in self.taken
         ]
 
@@ -126,7 +127,7 @@ class _Claim:
     def run(self) -> Claimed:
         waiting = self._waiting()
         if not waiting:
-            return Claimed()
+            return Claimed(self.order.now)
         quota = self._open_gates(waiting)
         # Asked only now: another node may have kept us waiting at the gates.
         stopped = paused(self.connection)
@@ -139,7 +140,7 @@ class _Claim:
             # One that finds nothing (what came later is left out) leaves a lane empty, or at a lower priority.
             rounds += self._round(going, quota - len(self.picked))
         self._leave_out_blacklisted()
-        result = Claimed(self._take())
+        result = Claimed(self.order.now, self._take())
         self._write_touched_and_endings()
         partly = [row.id for row, *_ in result.taken if row.taken]
         if partly:
@@ -294,7 +295,8 @@ class _Claim:
         book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=moved)
         statement = text(
             "UPDATE sms_spool SET state = 'sending', attempts = attempts + 1, incarnation = :incarnation,"
-            " node = :node, provider = :provider, claimed_at = :now"
+            " node = :node, provider = :provider, claimed_at = :now,"
+            " first_claimed_at = CASE WHEN attempts = 0 THEN :now ELSE first_claimed_at END"
             f" WHERE {any_of(self.connection, 'seq', 'seqs', 'bigint')}"
         )
         self.connection.execute(
@@ -331,7 +333,11 @@ def _expires_at(due_since: datetime | None, expires_s: float) -> datetime | None
 
 
 def _message(
-    row: Candidate, examined: Examined | None, campaign: Campaign, accepted: Mapping[int, str | None] | None
+    row: Candidate,
+    examined: Examined | None,
+    campaign: Campaign,
+    accepted: Mapping[int, str | None] | None,
+    now: datetime,
 ) -> Message:
     queued_at = as_instant(row.queued_at)
     assert queued_at is not None
@@ -351,6 +357,7 @@ def _message(
         details=row.details if isinstance(row.details, dict) else {},
         queued_at=queued_at,
         attempt=row.attempts + 1,
+        first_claimed_at=as_instant(row.first_claimed_at) if row.attempts else now,
         parts=examined.parts if examined else row.parts or 1,
         reference=row.reference,
         accepted=accepted or {},

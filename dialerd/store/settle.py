@@ -203,7 +203,10 @@ def _move(connection: Connection, rows: Sequence[tuple[Any, ...]], allowed: str,
     given = given_rows(connection, rows, **ENDED)
     where = f"{given.matches} AND {allowed.format(**given.columns)}"
     kept = ", ".join(f"s.{name}" for name in KEPT.split(", "))
-    told = ", ".join(f"{given.columns[name]} AS {name}" for name in ("provider", "status", "provider_id", "error"))
+    told = ", ".join(f"{given.columns[name]} AS {name}" for name in ("status", "provider_id", "error"))
+    # What ends by an operator, a rescue or its age had its last attempt through somebody, if it had any.
+    through = f"coalesce({given.columns['provider']}, CASE WHEN s.attempts > 0 THEN s.provider END) AS provider"
+    told = f"{through}, {told}"
     target = f"INSERT INTO sms_repo ({RESULT})"
     dated = bindparam("now", now, type_=Instant)
     if connection.dialect.name == "postgresql":

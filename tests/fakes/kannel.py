@@ -76,7 +76,7 @@ class Kannel:
         config = self._folder / "kannel.conf"
         config.write_text(CONFIG.format(admin=admin, boxes=boxes, smsc=smsc, sendsms=self.port, password=self.password))
         try:
-            script = str(Path(__file__).with_name("smsc_process.py"))
+            script = str(Path(__file__).with_name("smpp34_smsc.py"))
             center = await self._start(sys.executable, script, str(smsc), heard=True)
             self._listening = asyncio.create_task(self._listen(center))
             await self.until(lambda told: told[:1])

@@ -223,7 +223,7 @@ def test_what_came_later_is_left(store: Store) -> None:
 
 def test_an_empty_spool_yields_nothing(store: Store) -> None:
     """Nothing to do is no trouble."""
-    assert Claimed() == take(store)
+    assert Claimed(NOW) == take(store)
 
 
 # -- what is written and returned --------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def read(pdus: list[dict[str, Any]]) -> str:
     """Return the text of a message's PDUs, its parts in their order (TS 23.040, section 9.2.3.24.1)."""
     parts = []
     for pdu in pdus:
-        octets, place = bytes.fromhex(pdu["octets"]), 0
+        octets, place = bytes.fromhex(pdu["text"]), 0
         if pdu["esm_class"] & 0x40:
             assert octets[:3] == b"\x05\x00\x03"
             octets, place = octets[6:], octets[5]
