@@ -388,8 +388,6 @@ class Dialer:
     # -- what becomes of attempts --------------------------------------------------------------------------------
 
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
-        if self._observe is not None:
-            self._observe(self.name, message, outcome, took_s)
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
         if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
@@ -421,6 +419,9 @@ class Dialer:
         if decided.state is not State.QUEUED:
             self.tally[str(decided.status or decided.state)] += 1
         self._settle(message, decided)
+        if self._observe is not None:
+            # Last: whatever is wrong with counting, the outcome is not lost.
+            self._observe(self.name, message, outcome, took_s)
 
     def _give_back(self, message: Message) -> None:
         self._settle(message, UNSTARTED)

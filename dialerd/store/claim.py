@@ -295,8 +295,7 @@ class _Claim:
         book(self.connection, provider=(self.order.provider, self.provider_gate), campaigns=moved)
         statement = text(
             "UPDATE sms_spool SET state = 'sending', attempts = attempts + 1, incarnation = :incarnation,"
-            " node = :node, provider = :provider, claimed_at = :now,"
-            " first_claimed_at = CASE WHEN attempts = 0 THEN :now ELSE first_claimed_at END"
+            " node = :node, provider = :provider, claimed_at = :now"
             f" WHERE {any_of(self.connection, 'seq', 'seqs', 'bigint')}"
         )
         self.connection.execute(

@@ -233,6 +233,8 @@ def _keep(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         " last_error = coalesce({error}, s.last_error), attempts = s.attempts - 1 + {spent},"
         " incarnation = CASE WHEN {state} = 'in_doubt' THEN s.incarnation END,"
         " node = CASE WHEN {state} = 'in_doubt' THEN s.node END,"
+        " first_claimed_at = CASE WHEN {spent} > 0 THEN coalesce(s.first_claimed_at, s.claimed_at)"
+        " ELSE s.first_claimed_at END,"
         " reference = coalesce({reference}, s.reference), taken = coalesce({taken}, s.taken),"
         " bound = CASE WHEN {bound} THEN coalesce(s.provider, '') ELSE s.bound END"
         + f"{source} WHERE {given.matches} AND {OWN_ATTEMPT} AND {SAME_CLAIM}"
