@@ -267,6 +267,7 @@ class Dialer:
             self._ask_again_in(TROUBLE_S)
             return
         now = self._spool.clock()
+        campaigns = self.campaigns
         free = self.breaker.allows(loop.time()) - self.in_flight
         if self.interval_s is not None:
             free = min(free, self._room(self.interval_s, self._attempts.waiting.total()))
@@ -298,9 +299,9 @@ class Dialer:
         else:
             self._spool.database_answered(f"claim for {self.name}")
             self._failed = None
-            self._take(claimed)
+            self._take(claimed, is_stale=self.campaigns is not campaigns)
 
-    def _take(self, claimed: Claimed) -> None:
+    def _take(self, claimed: Claimed, *, is_stale: bool) -> None:
         logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
         by_campaign = Counter(message.campaign for message, _ in claimed.messages)
         self._out.update(by_campaign)
@@ -308,7 +309,8 @@ class Dialer:
         turn = max(self._served.values(), default=0) + 1
         self._served.update(dict.fromkeys(by_campaign, turn))
         self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
-        if self._draining:
+        if self._draining or is_stale:
+            # A reload while the claim was under way: it may have taken what is forbidden by now.
             for message, _ in claimed.messages:
                 self._give_back(message)
         else:

@@ -14,6 +14,7 @@ from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.store.claim import Claimed, Order
 from dialerd.store.pause import pause_campaign, resume_campaign
 from tests.drivers.scripted import ScriptedDriver, when
 from tests.rig import Rig, campaign, message
@@ -425,3 +426,26 @@ async def _no_task_left() -> AsyncIterator[None]:
     """Leave no task behind: a part that outlives its rig would serve the next test."""
     yield
     assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_a_reload_while_a_claim_is_under_way(rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a claim takes by rules that a reload has replaced meanwhile is not started: it is queued as it was."""
+    async with rig_of() as rig:
+        claim, answered = rig.spool.claim, asyncio.Event()
+
+        async def claim_slowly(order: Order) -> Claimed:
+            claimed = await claim(order)
+            rig.dialer.campaigns = {"c": campaign(enabled=False)}
+            answered.set()
+            return claimed
+
+        monkeypatch.setattr(rig.spool, "claim", claim_slowly)
+        await rig.submit(*[message() for _ in range(20)])
+        await answered.wait()
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'queued' AND attempts = 0", 20)
+
+        assert [] == rig.driver.started
+        assert 0 == rig.dialer.in_flight
+        monkeypatch.undo()
+        rig.dialer.campaigns = {"c": campaign()}
+        await rig.until_sent(20)
