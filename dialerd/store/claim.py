@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -202,7 +203,11 @@ class _Claim:
         by_campaign: dict[str, list[tuple[Lane, int, list[Candidate]]]] = {}
         for (lane, part), rows in zip(asked, found, strict=True):
             by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
-        return sum(self._take_share(some, best) for some in by_campaign.values()) > 0
+        first = len(self.picked)
+        count = sum(self._take_share(some, best) for some in by_campaign.values())
+        if len(by_campaign) > 1:
+            self.picked[first:] = _in_turns(self.picked[first:])
+        return count > 0
 
     def _take_share(self, some: list[tuple[Lane, int, list[Candidate]]], best: int) -> int:
         """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on.
@@ -318,6 +323,17 @@ class _Claim:
             )
         if self.endings:
             finish_waiting(self.connection, self.endings, now=self.order.now)
+
+
+def _in_turns(picked: list[tuple[Candidate, Examined | None]]) -> list[tuple[Candidate, Examined | None]]:
+    """Return rows of several campaigns so that each campaign has its first, then each its second, and so on."""
+    turns: dict[str, int] = {}
+    numbered = []
+    for one in picked:
+        turns[one[0].campaign] = turn = turns.get(one[0].campaign, 0) + 1
+        numbered.append((turn, one))
+    numbered.sort(key=itemgetter(0))
+    return [one for _, one in numbered]
 
 
 def _cost(row: Candidate, examined: Examined | None) -> int:
