@@ -28,7 +28,17 @@ else:
     bars, widths_of = later("rich.progress", "rich.cells")
     consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
 
-__all__ = ["Show", "fitted_table", "iso", "local", "print_json", "print_step", "print_table", "progress"]
+__all__ = [
+    "Show",
+    "fitted_table",
+    "iso",
+    "json_text",
+    "local",
+    "print_json",
+    "print_step",
+    "print_table",
+    "progress",
+]
 
 #: Between two columns of a plain table.
 GAP = "  "
@@ -39,7 +49,13 @@ SHORTEST = 10
 
 def print_json(document: Any) -> None:
     """Print one JSON document; instants as ISO 8601 in UTC."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+    click.echo(json_text(document, indent=2))
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """Return JSON for stdout: in ASCII where that is not UTF-8, as JSON has to be (RFC 8259, section 8.1)."""
+    speaks_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(document, ensure_ascii=not speaks_utf8, indent=indent, default=_plain)
 
 
 def print_table(
