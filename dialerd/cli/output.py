@@ -139,7 +139,13 @@ def iso(instant: datetime | None) -> str | None:
 
 def local(instant: datetime | None, zone: tzinfo) -> str | None:
     """Return what a clock of the zone shows at an instant, to the second."""
-    return None if instant is None else f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    if instant is None:
+        return None
+    try:
+        instant = instant.astimezone(zone)
+    except OverflowError:  # another system's 9999-12-31: the next day has no date
+        pass
+    return f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
 def _cells(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[list[str]], list[bool]]:
