@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-__all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_on", "set_level", "toggle_debug"]
+__all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_journal", "is_on", "set_level", "toggle_debug"]
 
 #: Every event that dialerd logs: what happened, in the past tense, and what an operator reads out of it.
 EVENTS: dict[str, str] = {
@@ -122,7 +122,7 @@ def configure(level: str, json: bool | None = None) -> None:
     last: list[Processor] = [structlog.processors.format_exc_info, _json_line] if as_json else [readable]
     structlog.configure(processors=[*shared, *last], logger_factory=_Stderr)
     set_level(level)
-    _form.prefix = ("<6>" if _is_journal() else "") if as_json else None
+    _form.prefix = ("<6>" if is_journal() else "") if as_json else None
     _form.encode = jsonlib.JSONEncoder(default=str, ensure_ascii=not _speaks_utf8()).encode
     _adopt_logging(shared, last)
 
@@ -184,14 +184,14 @@ def without_private(_logger: WrappedLogger, method: str, event: EventDict) -> Ev
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     first = {key: event.pop(key) for key in ("at", "level", "event") if key in event}
     line = jsonlib.dumps({**first, **event}, default=str, ensure_ascii=not _speaks_utf8())
-    return f"<{PRIORITIES.get(first['level'], 6)}>{line}" if _is_journal() else line
+    return f"<{PRIORITIES.get(first['level'], 6)}>{line}" if is_journal() else line
 
 
 def _speaks_utf8() -> bool:
     return sys.stderr.encoding.lower() == "utf-8"
 
 
-def _is_journal() -> bool:
+def is_journal() -> bool:
     """Tell whether stderr is the journal: the variable alone is also inherited by what runs on a desktop's terminal."""
     named = os.environ.get("JOURNAL_STREAM")
     if not named:

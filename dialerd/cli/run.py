@@ -41,8 +41,12 @@ async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None
         log.configure("info")
         await daemon.run(lambda: frame.load(node))
         return
+    settings = frame.load(node)
+    if log.is_journal():
+        # Nobody watches: what became of each message is looked up there, as of a daemon's.
+        log.set_level(settings.daemon.log_level)
     with progress("sending") as show:
-        summary = await batch.run_once(frame.load(node), on_progress=show)
+        summary = await batch.run_once(settings, on_progress=show)
     print_json(_document(summary)) if as_json else _print(summary)
     if summary.remaining:
         down = "; ".join(f"{name} is down: {reason}" for name, reason in summary.down.items())
