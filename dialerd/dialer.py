@@ -243,7 +243,7 @@ class Dialer:
         due = self._work or (self._ask_at is not None and self._ask_at <= now)
         if shut_until is not None and shut_until > now:
             at: float | None = shut_until
-        elif self.breaker.needs_probe or (due and self.breaker.allows(now) > self.in_flight):
+        elif self.breaker.needs_probe or (due and self.breaker.allows(now) > self._charge.at[self.name]):
             return True
         else:
             at = None if due else self._ask_at
@@ -268,7 +268,7 @@ class Dialer:
             return
         now = self._spool.clock()
         campaigns = self.campaigns
-        free = self.breaker.allows(loop.time()) - self.in_flight
+        free = self.breaker.allows(loop.time()) - self._charge.at[self.name]
         if self.interval_s is not None:
             free = min(free, self._room(self.interval_s, self._attempts.waiting.total()))
         terms = self._terms(now, free) if free > 0 else {}
@@ -306,6 +306,7 @@ class Dialer:
         by_campaign = Counter(message.campaign for message, _ in claimed.messages)
         self._out.update(by_campaign)
         self._charge.out.update(by_campaign)
+        self._charge.at[self.name] += len(claimed.messages)
         turn = max(self._served.values(), default=0) + 1
         self._served.update(dict.fromkeys(by_campaign, turn))
         self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
@@ -435,8 +436,9 @@ class Dialer:
         """Take a permit back, now that the outcome is committed."""
         self._out[message.campaign] -= 1
         self._charge.out[message.campaign] -= 1
+        self._charge.at[self.name] -= 1
         self._stir.set()
-        self._charge.freed(message.campaign)
+        self._charge.freed(message.campaign, self)
         if decided.state is State.QUEUED:
             self._work = True
             if self.is_away:

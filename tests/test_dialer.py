@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dialerd.dialer import Dialer
 from dialerd.drivers.base import NothingSent
 from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
@@ -449,3 +450,28 @@ async def test_a_reload_while_a_claim_is_under_way(rig_of: Callable[..., Rig], m
         monkeypatch.undo()
         rig.dialer.campaigns = {"c": campaign()}
         await rig.until_sent(20)
+
+
+async def test_a_dialer_that_takes_anothers_place(rig_of: Callable[..., Rig]) -> None:
+    """After a reload a provider has no more attempts than its limit: those of the dialer before count as well."""
+    ended, driver = asyncio.Event(), ScriptedDriver()
+    async with rig_of(when(ended), max_in_flight=10) as rig:
+        await rig.submit(*[message() for _ in range(30)])
+        await rig.driver.wait_started(10)
+        heir = Dialer(
+            "p", driver, rig.spool,
+            campaigns=rig.campaigns, max_in_flight=10, per_second=None, charge=rig.dialer._charge,
+        )  # fmt: skip
+        rig.spool.waiters = [heir]
+        retiring, running = asyncio.create_task(rig.dialer.drain(30)), asyncio.create_task(heir.run())
+        for _ in range(2):
+            rig.spool.looked.clear()
+            await rig.spool.looked.wait()
+        assert ([], 10) == (driver.started, rig.dialer.in_flight)
+
+        ended.set()
+        await rig.until_sent(30)
+        await heir.drain(0)
+        await asyncio.gather(retiring, running)
+    assert (10, 20) == (len(rig.driver.sent), len(driver.sent))
+    assert 0 == rig.dialer._charge.at["p"]
