@@ -119,9 +119,13 @@ def dialled(destination: str, address: str, *, style: NumberFormat, region: str 
 
 @lru_cache(maxsize=8192)
 def _styled(address: str, style: NumberFormat, region: str | None) -> str:
-    number = _international(address) if _is_digits(address) else None
-    if number is None or not phonenumbers.is_possible_number(number):
+    if not _is_digits(address):
         return address
+    number = _usual("+", address, region) if region else None
+    if number is None:
+        number = _international(address)
+        if number is None or not phonenumbers.is_possible_number(number):
+            return address
     if style is NumberFormat.PLUS:
         return "+" + address
     home = phonenumbers.country_code_for_region(region) if region else number.country_code

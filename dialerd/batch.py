@@ -10,12 +10,14 @@ from datetime import datetime
 
 from dialerd import bases, log
 from dialerd.daemon import Parts, built, utcnow
+from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Unavailable
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.settings import Settings
 from dialerd.signals import signals
+from dialerd.store.claim import Terms
 from dialerd.store.pause import paused
-from dialerd.store.spool import count_queued, newest_seq
+from dialerd.store.spool import count_by_bound, count_queued, newest_seq
 from dialerd.tasks import plain_errors
 
 __all__ = ["Summary", "run_once"]
@@ -109,9 +111,19 @@ async def _catch_up(
     stuck = [
         name
         for name in await _open_campaigns(parts, now)
-        if summary.down.keys() >= set(parts.settings.campaigns[name].providers)
+        if not summary.down.keys().isdisjoint(parts.settings.campaigns[name].providers)
     ]
-    summary.remaining = await parts.store.read(count_queued, campaigns=stuck, up_to_seq=up_to_seq)
+    left = await parts.store.read(count_by_bound, campaigns=stuck, up_to_seq=up_to_seq)
+    down = frozenset(summary.down)
+    summary.remaining = sum(
+        count for (name, bound), count in left.items() if _is_stuck(parts.settings.campaigns[name], bound, down)
+    )
+
+
+def _is_stuck(campaign: Campaign, bound: str, down: frozenset[str]) -> bool:
+    """Tell whether what is bound so waits for providers that were away: others have sent what they may."""
+    terms = Terms(campaign, 1, away=down)
+    return not any(terms.takes(bound, provider) for provider in campaign.providers if provider not in down)
 
 
 async def _open_campaigns(parts: Parts, now: datetime) -> list[str]:

@@ -42,15 +42,10 @@ class Charge:
         """Make a dialer known; it takes the place of an earlier one of its provider."""
         self._members[member.name] = member
 
-    def leads(self, name: str, campaign: Campaign) -> bool:
-        """Tell whether a provider may take what is bound to none: all before it are away."""
-        for earlier in campaign.providers:
-            if earlier == name:
-                return True
-            member = self._members.get(earlier)
-            if member is None or not member.is_away:
-                return False
-        return False
+    def away(self, campaign: Campaign) -> frozenset[str]:
+        """Return those of a campaign's providers in whose place the next ones send."""
+        members = ((name, self._members.get(name)) for name in campaign.providers)
+        return frozenset(name for name, member in members if member is not None and member.is_away)
 
     def may_bequeath(self, heir: str, campaign: Campaign) -> bool:
         """Tell whether another provider of this campaign is still at work."""

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ from dialerd import bases, drivers, log
 from dialerd.api import Api
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
-from dialerd.examine import examine
+from dialerd.examine import Examined, accepts, examine, providers_of
 from dialerd.inbox import Inbox
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
@@ -23,11 +22,10 @@ from dialerd.model.campaign import Campaign
 from dialerd.model.errors import ConfigError, DatabaseGone, Refused
 from dialerd.model.message import Message
 from dialerd.model.outcome import Outcome
-from dialerd.model.receipt import Inbound
 from dialerd.notify import Notifier
 from dialerd.scheduler import Scheduler
 from dialerd.settings import Settings
-from dialerd.signals import signals
+from dialerd.signals import Asked
 from dialerd.spool import Spool
 from dialerd.store import Store
 from dialerd.store.migrate import at_head, migrate
@@ -35,7 +33,7 @@ from dialerd.tasks import RESTART_S, kept_up, plain_errors
 from dialerd.ticker import Ticker
 from dialerd.vitals import Vitals
 
-__all__ = ["Parts", "built", "run", "utcnow"]
+__all__ = ["Doors", "Parts", "built", "look_less_for_garbage", "opened", "reloaded", "run", "utcnow"]
 
 logger = log.get(__name__)
 
@@ -52,8 +50,8 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-class Parts:
-    """Everything that runs, wired together."""
+class Doors:
+    """By which messages, and what providers tell, come in: all that a process has that sends nothing itself."""
 
     def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime]) -> None:
         self.settings = settings
@@ -62,13 +60,32 @@ class Parts:
         daemon = settings.daemon
         self.lease = Lease(store, node=daemon.node, state_dir=daemon.state_dir, lease_s=daemon.lease_s)
         self.spool = Spool(store, self.lease, clock=clock)
+        self.inbox = Inbox(self.spool, settings, clock=clock)
+
+    def build_api(self, *, promoting: bool) -> Api:
+        """Listen where [api] says; what calls the API is served once it runs. `promoting`: this is a daemon."""
+        return Api(
+            self.store,
+            settings=lambda: self.settings,
+            clock=self.clock,
+            wake=self.spool.wake,
+            inbox=self.inbox,
+            promoting=promoting,
+        )
+
+
+class Parts(Doors):
+    """Everything that runs, wired together."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime]) -> None:
+        super().__init__(settings, store, clock)
+        daemon = settings.daemon
         self.scheduler = Scheduler(self.spool, campaigns=settings.campaigns, clock=clock)
         self.janitor = Janitor(
             self.spool, self.lease, state_dir=daemon.state_dir, campaigns=settings.campaigns, report=self.report
         )
         self.charge = Charge()
         self.api: Api | None = None
-        self.inbox = Inbox(self.spool, settings, clock=clock)
         self.dialers = {name: self.build_dialer(name, settings) for name in settings.providers}
         #: Those of providers that a reload has changed or taken away, while their last attempts end.
         self.retiring: set[Dialer] = set()
@@ -87,25 +104,19 @@ class Parts:
             campaigns=campaigns,
             max_in_flight=provider.max_in_flight,
             per_second=provider.per_second,
-            examine=partial(examine, provider=provider),
+            examine=self._examine,
+            accepts=partial(accepts, provider) if provider.accept is not None else None,
             charge=self.charge,
             observe=self._observe,
         )
 
+    def _examine(self, campaign: Campaign, destination: str, data: str, details: Mapping[str, Any] | None) -> Examined:
+        return examine(campaign, destination, data, details, providers_of(campaign, self.settings.providers))
+
     def open_api(self) -> None:
         """Listen where [api] says, if it does; what calls the API is served once it runs."""
         if self.settings.api is not None:
-            self.api = Api(
-                self.store,
-                settings=lambda: self.settings,
-                clock=self.clock,
-                wake=self.spool.wake,
-                receive=self._receive,
-                promoting=True,
-            )
-
-    async def _receive(self, phone: str, message: str) -> None:
-        await self.inbox.inbound(Inbound(provider="api", phone=phone, message=message, received=self.clock()))
+            self.api = self.build_api(promoting=True)
 
     def _observe(self, provider: str, message: Message, outcome: Outcome, took_s: float) -> None:
         if self.api is not None:
@@ -153,24 +164,37 @@ def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
 
 
 @asynccontextmanager
-async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Parts]:
-    """Build the parts on an open database at this version's tables, with what an earlier process held rescued."""
+async def opened(settings: Settings) -> AsyncIterator[Store]:
+    """Open the database at this version's tables, and close it after."""
     store = Store(settings.database.url)
     try:
         if not await store.read(at_head):
             if not settings.database.migrate:
                 raise Refused("the database is not at this version: run `dialerd migrate`")
             await store.transact(migrate)
-        parts = Parts(settings, store, clock)
-        await parts.lease.begin()
-        # What stands now stands to the end, and messages come and go in no cycles: a garbage collector that walks
-        # through all modules every few hundred messages took an eighth of the time of a drain.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GARBAGE)
-        yield parts
+        yield store
     finally:
         store.close()
+
+
+def look_less_for_garbage() -> None:
+    """Leave what stands now alone: it stands to the end, and messages come and go in no cycles.
+
+    A garbage collector that walks through all modules every few hundred messages took an eighth of the time of a drain.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
+
+
+@asynccontextmanager
+async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Parts]:
+    """Build the parts on an open database, with what an earlier process held rescued."""
+    async with opened(settings) as store:
+        parts = Parts(settings, store, clock)
+        await parts.lease.begin()
+        look_less_for_garbage()
+        yield parts
 
 
 async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = utcnow) -> None:
@@ -191,24 +215,16 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
     log.set_level(settings.daemon.log_level)
     notifier = Notifier(os.environ)
     notifier.status("opening the database")
-    stop, reload = asyncio.Event(), asyncio.Event()
-    calls = {
-        signal.SIGTERM: stop.set,
-        signal.SIGINT: stop.set,
-        signal.SIGHUP: reload.set,
-        signal.SIGUSR1: log.toggle_debug,
-    }
-    with plain_errors(), signals(calls):
+    asked = Asked()
+    with plain_errors(), asked.by_signals():
         try:
             async with built(settings, clock) as parts:
-                await _serve(parts, load, stop, reload, notifier)
+                await _serve(parts, load, asked, notifier)
         finally:
             lock.release()
 
 
-async def _serve(
-    parts: Parts, load: Callable[[], Settings], stop: asyncio.Event, reload: asyncio.Event, notifier: Notifier
-) -> None:
+async def _serve(parts: Parts, load: Callable[[], Settings], asked: Asked, notifier: Notifier) -> None:
     parts.open_api()
     rescued = await parts.janitor.rescue_earlier()
     ticker = Ticker(parts.scheduler.tick)
@@ -244,7 +260,8 @@ async def _serve(
             group.create_task(kept_up(parts.api.run))
         ticker.start()
         notifier.ready("sending")
-        await _until_stopped(parts, load, stop, reload, notifier, group)
+        apply = partial(_apply, parts, group=group)
+        await asked.until_stopped(lambda: reloaded(load, apply, notifier, "sending"))
         ticker.stop()
         in_flight = sum(dialer.in_flight for dialer in parts.dialers.values())
         logger.info("daemon_draining", in_flight=in_flight)
@@ -258,42 +275,28 @@ async def _serve(
     logger.info("daemon_stopped", node=parts.lease.node)
 
 
-async def _until_stopped(
-    parts: Parts,
-    load: Callable[[], Settings],
-    stop: asyncio.Event,
-    reload: asyncio.Event,
-    notifier: Notifier,
-    group: asyncio.TaskGroup,
-) -> None:
-    while not stop.is_set():
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(reload.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        if reload.is_set():
-            reload.clear()
-            notifier.reloading()
-            notifier.ready(_reload(parts, load, group))
+def reloaded(load: Callable[[], Settings], apply: Callable[[Settings], None], notifier: Notifier, doing: str) -> None:
+    """Read the configuration anew and go on with it, or else with the old one; say what became of it.
 
-
-def _reload(parts: Parts, load: Callable[[], Settings], group: asyncio.TaskGroup) -> str:
-    """Read the configuration anew and go on with it, or else with the old one; return what became of it."""
+    `doing` is what the process does either way, for `systemctl status`.
+    """
+    notifier.reloading()
+    told = f"{doing}; the new configuration was refused"
     try:
-        _apply(parts, load(), group)
+        apply(load())
     except ConfigError as error:
         logger.error("reload_refused", problems=error.problems)
-        return f"sending; the new configuration was refused, problems: {len(error.problems)}"
+        told += f", problems: {len(error.problems)}"
     except Refused as error:
         logger.error("reload_refused", problems=[str(error)])
     except Exception as error:  # whatever is wrong with the new configuration, the old one is right
         logger.exception("reload_refused", problems=[f"a bug: {type(error).__name__}"])
     else:
-        return "sending; the new configuration holds"
-    return "sending; the new configuration was refused"
+        told = f"{doing}; the new configuration holds"
+    notifier.ready(told)
 
 
-def _apply(parts: Parts, fresh: Settings, group: asyncio.TaskGroup) -> None:
+def _apply(parts: Parts, fresh: Settings, *, group: asyncio.TaskGroup) -> None:
     """Go on with a new configuration: providers that changed get a new dialer, the old one drains beside it."""
     old = parts.settings
     kept = [

@@ -49,7 +49,8 @@ class Dialer:
     """One provider's dialer. `campaigns` are those that send through it; they may be replaced while it runs.
 
     A campaign of several providers is taken from while all those before this one in its list are away, as `charge`
-    knows; what this provider may have some of is taken by it alone, at any time.
+    knows, or do not accept a number; what this provider may have some of is taken by it alone, at any time.
+    `accepts(campaign, destination, address)` tells whether it takes a number; None: it takes all.
     A permit is held from the claim until the outcome is committed; at most `max_in_flight` are out on this node.
     """
 
@@ -63,6 +64,7 @@ class Dialer:
         max_in_flight: int,
         per_second: float | None,
         examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined] = examine,
+        accepts: Callable[[Campaign, str, str], bool] | None = None,
         charge: Charge | None = None,
         observe: Callable[[str, Message, Outcome, float], None] | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class Dialer:
         #: The first and the last of the claims in a row that failed for another reason than the database being away.
         self._failed: tuple[float, float] | None = None
         self._examine = examine
+        self._accepts = accepts
         self._observe = observe
         self._up_to_seq: int | None = None
         loop = asyncio.get_running_loop()
@@ -286,6 +289,7 @@ class Dialer:
             awake=lambda campaign, zone: _awake(campaign, zone, now),
             examine=self._examine,
             up_to_seq=self._up_to_seq,
+            accepts=self._accepts,
         )
         try:
             claimed = await self._spool.claim(order)
@@ -319,6 +323,8 @@ class Dialer:
         self.tally.update({str(status): count for status, count in claimed.ended.items()})
         if claimed.ended:
             logger.info("messages_ended", provider=self.name, **{str(name): n for name, n in claimed.ended.items()})
+        if claimed.passed:
+            self._charge.changed(self, work=True)
         if claimed.free_in_s is not None:
             self._ask_again_in(claimed.free_in_s)
         if claimed.more and (claimed.messages or claimed.ended or claimed.free_in_s is None):
@@ -341,8 +347,7 @@ class Dialer:
         return terms
 
     def _term(self, campaign: Campaign, permits: int) -> Terms:
-        leads = not campaign.fallbacks or self._charge.leads(self.name, campaign)
-        return Terms(campaign, permits, only_bound=not leads)
+        return Terms(campaign, permits, away=self._charge.away(campaign) if campaign.fallbacks else frozenset())
 
     def _room(self, interval_s: float, waiting: int) -> int:
         """Return how many more may be claimed: on a busy machine, what was claimed may not have started in time.

@@ -1,7 +1,7 @@
 """What is computed of a message once, at intake: canonical address, recipient's zones, SMS parts; or why not."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from dialerd.model.placeholders import filled, variables_of
 from dialerd.model.text import count_parts
 from dialerd.settings import Provider
 
-__all__ = ["ZONE_NOT_ASKED", "Examined", "examine", "number_for"]
+__all__ = ["ZONE_NOT_ASKED", "Examined", "accepts", "examine", "number_for", "providers_of"]
 
 #: The zone of a message whose campaign has no recipient_hours: nobody has looked it up.
 ZONE_NOT_ASKED = "?"
@@ -34,20 +34,20 @@ def examine(
     destination: str,
     data: str,
     details: Mapping[str, Any] | None,
-    provider: Provider | None = None,
+    providers: Sequence[Provider] = (),
 ) -> Examined:
     """Return what dialerd needs to know of a message before it may wait in the spool.
 
-    With the campaign's `provider`, a number that it does not accept is a bad one. Raises BadAddress or BadText (both
-    Refused) with the reason as a base's rejected lines have it.
+    With the campaign's `providers`, a number that none of them accepts is a bad one. Raises BadAddress or BadText
+    (both Refused) with the reason as a base's rejected lines have it.
     """
     asked = campaign.recipient_hours is not None
     address = addresses.read(destination, channel=campaign.channel, region=campaign.region, with_zone=asked)
     zone = address.zone if asked else ZONE_NOT_ASKED
     if "\0" in data:
         raise BadText("the text holds a NUL character, which no provider takes", "bad text")
-    if provider is not None and provider.accept is not None:
-        number_for(provider, campaign.channel, destination, address.value, campaign.region)
+    if providers and all(provider.accept is not None for provider in providers):
+        _check_accepted(providers, campaign, destination, address.value)
     if campaign.channel is Channel.EMAIL:
         check(campaign, address.value, data, details)
         return Examined(address.value, zone, 1)
@@ -58,6 +58,30 @@ def examine(
             f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"
         )
     return Examined(address.value, zone, parts)
+
+
+def _check_accepted(providers: Sequence[Provider], campaign: Campaign, destination: str, address: str) -> None:
+    for provider in providers:
+        if accepts(provider, campaign, destination, address):
+            return
+    what = "number" if campaign.channel is Channel.SMS else "address"
+    names = " and ".join(provider.name for provider in providers)
+    do = "do" if len(providers) > 1 else "does"
+    raise BadAddress(f"the provider {names} {do} not accept this {what} (accept)", f"bad {what}")
+
+
+def accepts(provider: Provider, campaign: Campaign, destination: str, address: str) -> bool:
+    """Tell whether the provider's `accept` matches the number as it gets it, or an e-mail address."""
+    try:
+        number_for(provider, campaign.channel, destination, address, campaign.region)
+    except BadAddress:
+        return False
+    return True
+
+
+def providers_of(campaign: Campaign, providers: Mapping[str, Provider]) -> tuple[Provider, ...]:
+    """Return those through which a campaign may send, in their order."""
+    return tuple(providers[name] for name in campaign.providers if name in providers)
 
 
 def number_for(provider: Provider, channel: Channel, destination: str, address: str, region: str | None) -> str:

@@ -5,25 +5,30 @@ a call returns. What comes at the same time is recorded together, as long as the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from dialerd import addresses, log
 from dialerd.examine import examine
 from dialerd.failpoint import hit
-from dialerd.model.campaign import Campaign
+from dialerd.grouped import Grouped
+from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import BadAddress, BadText, DatabaseGone
-from dialerd.model.message import URGENT, Channel, new_id
+from dialerd.model.message import URGENT, Channel, Message, new_id
+from dialerd.model.outcome import Outcome, Sent
 from dialerd.model.receipt import Inbound, Receipt, ReceiptIds, address_of
+from dialerd.model.retry import verdict
 from dialerd.settings import Settings, SmppProvider
 from dialerd.spool import Spool
 from dialerd.store import Connection
 from dialerd.store.inbound import Door, Stored, forget_inbound_parts, has_open, join_late
 from dialerd.store.inbound import store as store_inbound
+from dialerd.store.outcomes import settle
 from dialerd.store.parts import forget_parts
 from dialerd.store.receipts import KEPT, Received, Told, expire_parked, look_again, next_look, receive
+from dialerd.store.settle import Settlement
 from dialerd.store.spool import NewMessage
 
 __all__ = ["Inbox"]
@@ -40,55 +45,6 @@ MOST_TIDIED = 1000
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting(Generic[T]):
-    item: T
-    recorded: asyncio.Future[None]
-
-
-class _Gathered(Generic[T]):
-    """Records items in batches: whoever comes first records all that gathered while the batch before was recorded."""
-
-    def __init__(self, record: Callable[[list[T]], Awaitable[None]], most: int) -> None:
-        self._record = record
-        self._most = most
-        self._waiting: list[_Waiting[T]] = []
-        self._turn = asyncio.Lock()
-
-    async def put(self, item: T) -> None:
-        """Return once the item is recorded; raises what `record` does."""
-        mine = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._waiting.append(mine)
-        try:
-            async with self._turn:
-                while not mine.recorded.done():
-                    await self._record_next()
-        except asyncio.CancelledError:
-            if not mine.recorded.cancel():
-                mine.recorded.exception()  # asked for, so that nobody complains that nobody did
-            self._waiting = [each for each in self._waiting if each is not mine]
-            raise
-        mine.recorded.result()
-
-    async def _record_next(self) -> None:
-        batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        error: Exception | None = None
-        try:
-            await self._record([each.item for each in batch])
-        except asyncio.CancelledError:
-            # Whoever is cut off here leaves the others without an answer: their providers tell it again.
-            error = DatabaseGone("cut off while it was recorded")
-            raise
-        except Exception as trouble:  # noqa: BLE001  # everybody who waits for it is to know
-            error = trouble
-        finally:
-            for each in batch:
-                if not each.recorded.done() and error is None:
-                    each.recorded.set_result(None)
-                elif not each.recorded.done() and error is not None:
-                    each.recorded.set_exception(error)
-
-
 class Inbox:
     """Takes receipts and inbound SMS for all providers. `settings` may be replaced while it runs."""
 
@@ -96,8 +52,8 @@ class Inbox:
         self.settings = settings
         self._spool = spool
         self._clock = clock
-        self._receipts: _Gathered[Told] = _Gathered(self._receive, MOST_RECEIPTS)
-        self._inbound: _Gathered[Inbound] = _Gathered(self._store, MOST_INBOUND)
+        self._receipts: Grouped[Told, None] = Grouped(self._receive, most=MOST_RECEIPTS)
+        self._inbound: Grouped[Inbound, None] = Grouped(self._store, most=MOST_INBOUND)
 
     async def receipt(self, receipt: Receipt) -> None:
         """Take a receipt; it stands in the database on return. Again and again the same one does no harm.
@@ -106,21 +62,21 @@ class Inbox:
         """
         provider = self.settings.providers.get(receipt.provider)
         reading = provider.receipt_ids if isinstance(provider, SmppProvider) else ReceiptIds.SAME
-        await self._receipts.put(Told(receipt=receipt, reading=reading))
+        await self._receipts(Told(receipt=receipt, reading=reading))
 
     async def inbound(self, inbound: Inbound) -> None:
         """Take an SMS that somebody sent to us, or a part of one; as `receipt` does."""
-        await self._inbound.put(inbound)
+        await self._inbound(inbound)
 
     # -- recording -----------------------------------------------------------------------------------------------
 
-    async def _receive(self, told: list[Told]) -> None:
-        await self._each(told, self._receive_some)
+    async def _receive(self, told: Sequence[Told]) -> list[None]:
+        return await self._each(told, self._receive_some)
 
-    async def _store(self, some: list[Inbound]) -> None:
-        await self._each(some, self._store_some)
+    async def _store(self, some: Sequence[Inbound]) -> list[None]:
+        return await self._each(some, self._store_some)
 
-    async def _each(self, some: list[T], record: Callable[[list[T]], Awaitable[None]]) -> None:
+    async def _each(self, some: Sequence[T], record: Callable[[Sequence[T]], Awaitable[None]]) -> list[None]:
         """Record a batch; if a bug refuses it, one by one, so that the bad one keeps no other from being recorded."""
         try:
             try:
@@ -135,15 +91,16 @@ class Inbox:
             self._spool.database_failed(error, "inbox")
             raise
         self._spool.database_answered("inbox")
+        return [None] * len(some)
 
-    async def _receive_some(self, told: list[Told]) -> None:
+    async def _receive_some(self, told: Sequence[Told]) -> None:
         hit("receive.begin")
         received: Received = await self._spool.store.transact(receive, told, now=self._clock())
         hit("receive.committed")
         if received.parked:
             logger.debug("receipts_parked", count=received.parked)
 
-    async def _store_some(self, some: list[Inbound]) -> None:
+    async def _store_some(self, some: Sequence[Inbound]) -> None:
         stored = await self._spool.store.transact(store_inbound, some, self._door(), now=self._clock())
         hit("inbound.committed")
         self._tell(stored)
@@ -157,6 +114,37 @@ class Inbox:
     def _door(self) -> Door:
         settings = self.settings
         return Door(rules=settings.inbound, campaigns=settings.campaigns, canonical=canonical, reply=confirmation)
+
+    async def late(self, provider: str, message: Message, outcome: Outcome) -> None:
+        """Take the outcome of an attempt that has been called a doubt; if somebody has ended that, nothing changes.
+
+        Raises DatabaseGone when it does not stand in the database: it stays a doubt.
+        """
+        campaign = self.settings.campaigns.get(message.campaign)
+        decided = verdict(
+            outcome,
+            attempt=message.attempt,
+            policy=campaign.retry if campaign is not None else RetryPolicy(),
+            on_doubt=campaign.on_doubt if campaign is not None else OnDoubt.HOLD,
+            now=self._clock(),
+            jitter=random.random(),  # noqa: S311  # spreads retries, guards no secret
+        )
+        settlement = Settlement(
+            seq=message.seq,
+            message=message.id,
+            parted=bool(message.accepted),
+            attempt=message.attempt,
+            incarnation=self._spool.lease.incarnation,
+            provider=provider,
+            verdict=decided,
+        )
+        done = await self._spool.store.transact(settle, [settlement], now=self._clock())
+        logger.info("outcome_late", message_id=message.id, provider=provider, then=decided.status or decided.state)
+        self._spool.wake()
+        if not done and isinstance(outcome, Sent):
+            # It was to be sent again, perhaps.
+            taken = Receipt(provider=provider, provider_id=outcome.provider_id, own_id=message.id, delivery=None)
+            await self.receipt(taken)
 
     # -- what time brings ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dialerd.examine import examine
+from dialerd.examine import examine, providers_of
 from dialerd.failpoint import hit
 from dialerd.grouped import Grouped
 from dialerd.model.calendar import parse_when, storable
@@ -182,7 +182,7 @@ def _message(
     for name in ("agent", "source"):
         if given[name] and "\0" in given[name]:
             raise Refused(f"the {name} holds a NUL character")
-    examined = examine(campaign, destination, data, details, settings.providers.get(campaign.provider))
+    examined = examine(campaign, destination, data, details, providers_of(campaign, settings.providers))
     return NewMessage(
         id=new_id(),
         campaign=campaign.name,

@@ -1,10 +1,12 @@
-"""Signals, taken by the event loop."""
+"""Signals, taken by the event loop, and what they ask for."""
 
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
 
-__all__ = ["signals"]
+from dialerd import log
+
+__all__ = ["Asked", "signals"]
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,3 +31,32 @@ class signals:  # noqa: N801  # reads as the context it is
     def __exit__(self, *_exc: object) -> None:
         for number in self._calls:
             self._loop.remove_signal_handler(number)
+
+
+class Asked:
+    """What is asked of a process that goes on: to stop, and to read its configuration anew."""
+
+    def __init__(self) -> None:
+        self._stop, self._reload = asyncio.Event(), asyncio.Event()
+
+    def by_signals(self) -> signals:
+        """Listen to SIGTERM and SIGINT: stop; SIGHUP: reload; and SIGUSR1, which logs at debug and back."""
+        return signals(
+            {
+                signal.SIGTERM: self._stop.set,
+                signal.SIGINT: self._stop.set,
+                signal.SIGHUP: self._reload.set,
+                signal.SIGUSR1: log.toggle_debug,
+            }
+        )
+
+    async def until_stopped(self, reload: Callable[[], None]) -> None:
+        """Return when asked to stop; until then call `reload` whenever asked to."""
+        while not self._stop.is_set():
+            waits = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._reload.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if self._reload.is_set():
+                self._reload.clear()
+                reload()

@@ -107,11 +107,11 @@ class Users:
         except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
-    async def logout(self, user: str, token: str) -> bool:
-        """End a token; False if it was none of this user's."""
+    async def logout(self, user: str, token: str, *, address: str) -> bool:
+        """End a token; False if it was none of this user's. Keys are ended by `dialerd user` only."""
         ended = await self._store.transact(table.end_token, digest_of(token), user=user)
         if ended:
-            logger.info("logged_out", user=user)
+            logger.info("logged_out", user=user, address_of_caller=address)
         return ended
 
     async def user_of(self, token: str) -> str | None:

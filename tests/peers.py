@@ -2,14 +2,27 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-__all__ = ["program", "unavailable"]
+__all__ = ["node_module", "program", "unavailable"]
 
 #: Where Debian keeps what is for administrators; not on everybody's PATH.
 MORE_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+#: Where `npm install` was called; its modules are in node_modules there.
+MODULES = "DIALERD_TEST_NODE_MODULES"
+
+
+def node_module(name: str) -> Path:
+    """Return the folder of one of npm's modules; without it the test is skipped, but fails where CI is set."""
+    folder = Path(os.environ.get(MODULES, "var/node")) / "node_modules" / name
+    if not folder.is_dir():
+        unavailable(f"no {folder}: `npm install --prefix FOLDER {name}`, and {MODULES}=FOLDER")
+    return folder.resolve()
 
 
 def program(name: str) -> str:

@@ -89,12 +89,22 @@ def test_numbers_that_a_provider_accepts(accept: str, style: str, taken: bool) -
     """`accept` is searched in the number as the provider gets it; another number is a bad one, from the door on."""
     provider = DiscardProvider(name="p", accept=accept, number_format=NumberFormat(style))
     if taken:
-        assert examine(SMS, "098 344 484", "x", None, provider).address == "59898344484"
+        assert examine(SMS, "098 344 484", "x", None, [provider]).address == "59898344484"
         return
     with pytest.raises(BadAddress, match="the provider p does not accept") as refused:
-        examine(SMS, "098 344 484", "x", None, provider)
+        examine(SMS, "098 344 484", "x", None, [provider])
     assert refused.value.reason == "bad number"
     assert "344" not in str(refused.value)
+
+
+def test_one_provider_is_enough() -> None:
+    """Of several providers it is enough that one accepts a number; where none does, all are named."""
+    strict = DiscardProvider(name="p", accept="^097")
+    lenient, any_ = DiscardProvider(name="q", accept="598"), DiscardProvider(name="r")
+    for providers in ([strict, lenient], [strict, any_]):
+        assert examine(SMS, "098344484", "x", None, providers).address == "59898344484"
+    with pytest.raises(BadAddress, match="the provider p and s do not accept this number"):
+        examine(SMS, "098344484", "x", None, [strict, DiscardProvider(name="s", accept="^097")])
 
 
 def test_addresses_that_a_provider_accepts() -> None:
@@ -102,7 +112,7 @@ def test_addresses_that_a_provider_accepts() -> None:
     provider = DiscardProvider(name="p", accept="@example[.]com$")
     assert number_for(provider, Channel.EMAIL, "A@example.com", "a@example.com", None) == "a@example.com"
     with pytest.raises(BadAddress) as refused:
-        examine(MAIL, "a@example.org", "x", None, provider)
+        examine(MAIL, "a@example.org", "x", None, [provider])
     assert refused.value.reason == "bad address"
 
 

@@ -1,8 +1,10 @@
 """Failover: a campaign's next provider sends while those before it are away, and only what certainly did not go."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,14 @@ def refused(_message: Message) -> Outcome:
     return Unreachable("refused")
 
 
+def matches(pattern: str, _campaign: Campaign, _destination: str, address: str) -> bool:
+    return re.search(pattern, address) is not None
+
+
 class Pair:
     """Providers p and q, each with its dialer, on one spool."""
 
-    def __init__(self, rig: Rig, q: ScriptedDriver, *campaigns: Campaign) -> None:
+    def __init__(self, rig: Rig, q: ScriptedDriver, *campaigns: Campaign, accept: Mapping[str, str]) -> None:
         self.rig, self.p, self.q = rig, rig.driver, q
         self.charge = Charge()
         known = {one.name: one for one in campaigns}
@@ -36,6 +42,7 @@ class Pair:
             Dialer(
                 name, driver, rig.spool, max_in_flight=20, per_second=None, charge=self.charge,
                 campaigns={each: one for each, one in known.items() if name in one.providers},
+                accepts=partial(matches, accept[name]) if name in accept else None,
             )
             for name, driver in (("p", self.p), ("q", q))
         ]  # fmt: skip
@@ -49,14 +56,17 @@ def pair(sqlite_url: str, tmp_path: Path) -> Callable[..., Any]:
 
 
 def pair_on(url: str, tmp_path: Path) -> Callable[..., Any]:
-    """Run both: `async with pair(script of p, campaigns…) as it`; with `once` the dialers are the test's to run."""
+    """Run both: `async with pair(script of p, campaigns…) as it`; with `once` the dialers are the test's to run.
+
+    `accept` has patterns that a provider's numbers must match.
+    """
 
     @asynccontextmanager
-    async def build(script: Script, *campaigns: Campaign, once: bool = False) -> AsyncIterator[Pair]:
+    async def build(script: Script, *campaigns: Campaign, once: bool = False, **accept: str) -> AsyncIterator[Pair]:
         some = campaigns or (BOTH,)
         async with Rig(url, tmp_path, ScriptedDriver(script, down="refused"), *some) as rig:
             await rig.dialer.drain(0)
-            it = Pair(rig, ScriptedDriver(), *some)
+            it = Pair(rig, ScriptedDriver(), *some, accept=accept)
             if once:
                 rig.spool.waiters = []  # nobody looks for them
             else:
@@ -167,14 +177,35 @@ async def test_a_campaigns_permits_are_counted_over_its_providers(pair: Callable
         assert it.q.sent
 
 
-@pytest.mark.parametrize("crossed", [False, True])
+async def test_what_one_does_not_accept_goes_to_the_next(database_url: str, tmp_path: Path) -> None:
+    """Each message goes to the first that accepts its number and is there; one that only the other accepts waits."""
+    async with pair_on(database_url, tmp_path)(lambda _m: Sent(), p="[12]$", q="[23]$") as it:
+        await it.rig.submit(*[message(address=f"59{n % 4}", data=str(n % 4)) for n in range(400)])
+        await it.rig.until_sent(300)
+
+        ended = "SELECT data, status, provider, attempts, count(*) FROM sms_repo GROUP BY 1, 2, 3, 4 ORDER BY 1"
+        await it.rig.until("SELECT count(*) FROM sms_repo", 400)
+        assert await it.rig.rows(ended) == [
+            ("0", "failed", None, 0, 100), ("1", "sent", "p", 1, 100), ("2", "sent", "p", 1, 100),
+            ("3", "sent", "q", 1, 100),
+        ]  # fmt: skip
+        it.p.script, it.p.down = refused, "refused"
+        await it.rig.submit(*[message(address=f"59{n}", data=str(n)) for n in (1, 2, 3)])
+        await it.rig.until("SELECT count(*) FROM sms_repo", 402)
+        assert [("1", "queued", 0)] == await it.rig.rows("SELECT data, state, attempts FROM sms_spool")
+        it.p.script, it.p.down = (lambda _m: Sent()), None
+        await it.rig.until("SELECT count(*) FROM sms_repo", 403)
+
+
+@pytest.mark.parametrize("how", ["away", "crossed", "not accepted"])
 async def test_a_batch_run_waits_for_what_may_come_over(
-    pair: Callable[..., Any], crossed: bool, monkeypatch: pytest.MonkeyPatch
+    pair: Callable[..., Any], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Run once, the second provider ends only when the first can leave it nothing, also when each is the other's."""
     monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
-    some = (BOTH, campaign("own", provider="q", fallbacks=("p",))) if crossed else (BOTH,)
-    async with pair(refused, *some, once=True) as it:
+    some = (BOTH, campaign("own", provider="q", fallbacks=("p",))) if how == "crossed" else (BOTH,)
+    accept = {"p": "^0"} if how == "not accepted" else {}
+    async with pair(refused, *some, once=True, **accept) as it:
         claim = it.rig.spool.claim
 
         async def slow_for_p(order: Order) -> Claimed:
@@ -187,5 +218,5 @@ async def test_a_batch_run_waits_for_what_may_come_over(
         async with asyncio.timeout(60):
             done = await asyncio.gather(*(dialer.run_until_empty(1000) for dialer in it.dialers))
 
-        assert [False, True] == done
+        assert [how == "not accepted", True] == done
         assert 40 == len(it.q.sent)

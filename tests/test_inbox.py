@@ -16,16 +16,17 @@ from sqlalchemy import text
 
 from dialerd import batch, daemon, drivers
 from dialerd.inbox import Inbox
+from dialerd.model.campaign import OnDoubt
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message
-from dialerd.model.outcome import InDoubt, Outcome, Sent
+from dialerd.model.outcome import Failed, InDoubt, Outcome, Sent, Throttled
 from dialerd.model.receipt import Delivery, Inbound, Receipt
 from dialerd.settings import Settings, load
 from dialerd.store import Store, receipts
 from dialerd.store.migrate import migrate
 from dialerd.store.spool import submit
 from tests.drivers.scripted import ScriptedDriver, ScriptedListener
-from tests.rig import Rig, message
+from tests.rig import Rig, campaign, message
 from tests.store.conftest import select
 from tests.store.filled import repoed
 
@@ -93,6 +94,40 @@ async def test_many_at_once_share_their_transactions(
 
         assert [(1000,)] == await rig.rows(DELIVERED)
         assert batches < 60
+
+
+@pytest.mark.parametrize(
+    ("on_doubt", "outcome", "ends"),
+    [
+        (OnDoubt.HOLD, Sent("7"), ("sent", 1, "7")),
+        (OnDoubt.RESEND, Sent("7"), ("sent", 1, "7")),
+        (OnDoubt.HOLD, Failed("no"), ("failed", 1, None)),
+        (OnDoubt.HOLD, Throttled("slower"), ("sent", 1, "again")),
+    ],
+)
+async def test_a_late_outcome_ends_its_doubt(
+    database_url: str,
+    tmp_path: Path,
+    settings: Callable[..., Settings],
+    on_doubt: OnDoubt,
+    outcome: Outcome,
+    ends: tuple[Any, ...],
+) -> None:
+    """What is known after all ends the doubt, and what went is not sent again; a second word changes nothing."""
+    answers: list[Outcome] = [InDoubt("no answer"), Sent("again")]
+    given = campaign(on_doubt=on_doubt)
+    async with Rig(database_url, tmp_path, ScriptedDriver(lambda _one: answers.pop(0)), given) as rig:
+        inbox = Inbox(rig.spool, settings(on_doubt=on_doubt), clock=now)
+        await rig.submit(message(address=PHONE))
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state IN ('in_doubt', 'deferred')", 1)
+        (one,) = rig.driver.sent or rig.driver.started
+
+        await inbox.late("p", one, outcome)
+        await rig.until("SELECT count(*) FROM sms_repo", 1)
+        await inbox.late("p", one, Failed("nonsense"))
+
+        assert [ends] == await rig.rows("SELECT status, attempts, provider_id FROM sms_repo")
+        assert [] == await rig.rows("SELECT seq FROM sms_spool")
 
 
 async def test_a_database_that_is_away_is_not_acknowledged(

@@ -15,7 +15,8 @@ from tests.peers import program
 UNITS = Path(__file__).parent.parent / "systemd"
 INSTALLED = "/opt/dialerd/venv/bin/dialerd"
 #: Names under which the units run; a template needs an instance.
-NAMES = ["dialerd.service", "dialerd@one.service", "dialerd-catchup.service", "dialerd-catchup.timer"]
+NAMES = ["dialerd.service", "dialerd@one.service", "dialerd-api.service", "dialerd-catchup.service",
+         "dialerd-catchup.timer"]  # fmt: skip
 SERVICES = [name for name in NAMES if name.endswith(".service")]
 
 
@@ -71,7 +72,10 @@ def test_it_calls_what_there_is(name: str) -> None:
     assert command is not None
     with command.make_context("run", words[1:], resilient_parsing=True) as context:
         given = context.params
-    assert ("one" if "@" in name else None, "catchup" in name) == (given["node"], given["once"])
+    if "api" in name:
+        assert "127.0.0.1:8088" == given["listen"]
+    else:
+        assert ("one" if "@" in name else None, "catchup" in name) == (given["node"], given["once"])
 
 
 def test_hardening_is_the_same_everywhere() -> None:

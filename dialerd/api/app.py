@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from dialerd.api import integra, metrics, probes, v1
+from dialerd.api import callbacks, integra, metrics, porthole, probes, unsubscribe, v1
 from dialerd.api.callers import NotLoggedIn
 from dialerd.api.context import Context
 from dialerd.api.limits import Limits
@@ -18,12 +18,20 @@ __all__ = ["build"]
 
 def build(context: Context) -> ASGIApp:
     """Return the application. Nothing of an error's inside is shown; the log has it under the number that is."""
-    app = Starlette(routes=[*integra.ROUTES, *probes.ROUTES, *metrics.ROUTES, Mount("/v1", v1.build(context))])
+    own = [*integra.ROUTES, *porthole.ROUTES, *probes.ROUTES, *metrics.ROUTES]
+    outside = [*callbacks.ROUTES, *unsubscribe.ROUTES]
+    app = Starlette(routes=[*own, *outside, Mount("/v1", v1.build(context))])
     app.state.context = context
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, bug)
-    return Limits(app, most_bytes=lambda: int(context.api.max_body_mb * 1_000_000))
+
+    def most_bytes(method: str, path: str) -> int:
+        # A base goes to the disk as it comes; what else comes is held in memory.
+        is_base = (method, path) == ("POST", "/v1/bases")
+        return int((context.api.max_base_mb if is_base else context.api.max_body_mb) * 1_000_000)
+
+    return Limits(app, most_bytes=most_bytes)
 
 
 async def _not_logged_in(_request: Request, _error: Exception) -> Response:

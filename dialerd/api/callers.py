@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from dialerd.api.context import context_of
 
-__all__ = ["NotLoggedIn", "address_of", "check_inbound", "token_of", "user_of"]
+__all__ = ["NotLoggedIn", "address_of", "check_inbound", "let_in", "token_of", "user_of"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -42,18 +42,33 @@ def address_of(request: Request) -> str:
     return str(forwarded or peer or "unknown")
 
 
+async def let_in(request: Request) -> None:
+    """Return for who may tell what comes from outside: as [api.inbound] says, or with a live token.
+
+    Raises NotLoggedIn for anybody else.
+    """
+    if not check_inbound(request):
+        await user_of(request)
+
+
 def check_inbound(request: Request) -> bool:
     """Tell whether a caller without a token may deliver inbound SMS and receipts, as [api.inbound] says.
 
-    Anybody can write forwarding headers: a request that carries some is judged by the address that a trusted proxy
-    forwards for, and, where no trusted proxy sent it, by the key alone.
+    It comes from an address that is allowed, and brings the key where there is one. Anybody can write forwarding
+    headers: a request that carries some is judged by the address that a trusted proxy forwards for, and, where none
+    tells one, by the key alone.
     """
     inbound = context_of(request).api.inbound
-    if inbound.key is not None:
-        given = request.query_params.get("key", "")
-        return hmac.compare_digest(given.encode(), inbound.key.get_secret_value().encode())
-    address = _forwarded(request) if _is_forwarded(request) else _peer(request)
-    return address is not None and _is_in(address, inbound.allow)
+    forwarded = _is_forwarded(request)
+    address = _forwarded(request) if forwarded else _peer(request)
+    if address is None and not (forwarded and inbound.key is not None):
+        return False
+    if address is not None and not _is_in(address, inbound.allow):
+        return False
+    if inbound.key is None:
+        return True
+    given = request.query_params.get("key", "")
+    return hmac.compare_digest(given.encode(), inbound.key.get_secret_value().encode())
 
 
 def _is_forwarded(request: Request) -> bool:

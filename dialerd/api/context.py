@@ -1,6 +1,6 @@
 """What every call stands in: the store, the settings that hold now, and the parts of the daemon it may use."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from dialerd.api.incoming import Incoming
 from dialerd.api.meters import Meters
+from dialerd.drivers import Inbox
 from dialerd.intake import Intake
 from dialerd.settings import ApiSettings, Settings
 from dialerd.store import Store
@@ -28,7 +29,7 @@ class Health:
 class Context:
     """`settings` returns those that hold now: a reload changes them. `clock` returns aware UTC.
 
-    `receive(phone, message)` keeps an SMS that somebody sent to us.
+    `inbox` keeps what providers tell, and SMS that somebody sent to us.
     """
 
     store: Store
@@ -39,7 +40,7 @@ class Context:
     incoming: Incoming
     health: Health
     meters: Meters
-    receive: Callable[[str, str], Awaitable[None]]
+    inbox: Inbox
 
     @property
     def api(self) -> ApiSettings:

@@ -15,12 +15,13 @@ from starlette.routing import Route
 
 from dialerd import log
 from dialerd.addresses import canonical
-from dialerd.api.callers import NotLoggedIn, address_of, check_inbound, user_of
+from dialerd.api.callers import address_of, let_in, token_of, user_of
 from dialerd.api.context import context_of
 from dialerd.api.incoming import Job
 from dialerd.api.parameters import parameters_of
 from dialerd.model.errors import DialerdError, Refused, Unavailable
 from dialerd.model.message import Channel
+from dialerd.model.receipt import Inbound
 
 __all__ = ["ROUTES"]
 
@@ -81,9 +82,13 @@ async def get_user_token(request: Request, given: Parameters) -> Response:
 @_failing_as("0")
 async def end_session(request: Request, given: Parameters) -> Response:
     """POST auth/EndSession: the token is dead from then on."""
-    user, token = _needed(given, "user", "token")
-    # Some clients send the token with the quotes in which they got it.
-    if not await context_of(request).users.logout(user, token.strip().strip('"')):
+    users = context_of(request).users
+    # Some clients send the token with the quotes in which they got it, others in the header only.
+    token = given.get("token", "").strip().strip('"') or token_of(request)
+    if not token:
+        raise Refused("missing: token")
+    user = given.get("user", "").strip() or await users.user_of(token)
+    if user is None or not await users.logout(user, token, address=address_of(request)):
         raise Refused("no such token of this user lives")
     return PlainTextResponse("1")
 
@@ -161,10 +166,12 @@ def _text(found: Mapping[str, Any], name: str) -> str:
 @_failing_as("ERROR")
 async def receive_url_sms(request: Request, given: Parameters) -> Response:
     """GET InboundSMS/ReceiveURLSMS: an SMS that somebody sent to us."""
-    if not check_inbound(request):
-        raise NotLoggedIn
-    phone, message = _needed(given, "phone"), given.get("message", "")
-    await context_of(request).receive(phone[0], message)
+    await let_in(request)
+    (phone,) = _needed(given, "phone")
+    context = context_of(request)
+    await context.inbox.inbound(
+        Inbound(provider="api", phone=phone, message=given.get("message", ""), received=context.clock())
+    )
     return PlainTextResponse("OK")
 
 
@@ -224,7 +231,8 @@ async def _take_file(
         by=given.get("user", "").strip() or user,
         declared=int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 19 else None,
     )
-    await context.incoming.put(job, _decoded(encoded))
+    id_ = await context.incoming.put(job, _decoded(encoded))
+    logger.info("file_taken", file=id_, kind=kind, channel=channel, campaign=campaign, user=user)
     return PlainTextResponse("1")
 
 

@@ -11,12 +11,15 @@ __all__ = ["Limits"]
 
 #: A caller that sends nothing of its body for so long has gone, or wants to hold a connection.
 SILENT_S = 30.0
+#: Of a body that is too large so many bytes are taken and thrown away, for so many seconds.
+MOST_DRAINED = 16_000_000
+DRAINED_S = 5.0
 
 
 class Limits:
-    """Answers 413 to a body of more than `most_bytes()`, and 408 to one that does not come."""
+    """Answers 413 to a body of more than `most_bytes(method, path)`, and 408 to one that does not come."""
 
-    def __init__(self, app: ASGIApp, *, most_bytes: Callable[[], int]) -> None:
+    def __init__(self, app: ASGIApp, *, most_bytes: Callable[[str, str], int]) -> None:
         self._app = app
         self._most_bytes = most_bytes
 
@@ -25,9 +28,13 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most, came, answered = self._most_bytes(), 0, False
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        most, came, answered = self._most_bytes(scope["method"], scope["path"]), 0, False
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
+            # Who asks first has not begun to send.
+            if b"expect" not in headers:
+                await _drain(receive)
             await _answer(send, 413, f"the request is larger than {most} bytes")
             return
 
@@ -42,6 +49,8 @@ class Limits:
                 raise HTTPException(408, "the request did not come in time") from None
             came += len(message.get("body", b""))
             if came > most:
+                if message.get("more_body"):
+                    await _drain(receive)
                 raise HTTPException(413, f"the request is larger than {most} bytes")
             return message
 
@@ -56,6 +65,17 @@ class Limits:
             # Logged where it was answered.
             if not answered:
                 raise
+
+
+async def _drain(receive: Receive) -> None:
+    """Take what is still coming, within bounds: a caller that is cut off while it sends does not hear the answer."""
+    came = 0
+    try:
+        async with asyncio.timeout(DRAINED_S):
+            while came < MOST_DRAINED and (message := await receive()).get("more_body"):
+                came += len(message["body"])
+    except TimeoutError:
+        pass
 
 
 async def _answer(send: Send, status: int, detail: str) -> None:

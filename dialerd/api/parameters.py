@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from dialerd.model.errors import Refused
 
-__all__ = ["parameters_of"]
+__all__ = ["body_of", "octets_of", "parameters_of", "query_of"]
 
 #: More fields than any call has; what a hostile caller sends is not taken apart without end.
 MOST_FIELDS = 100
@@ -18,23 +18,43 @@ MOST_FIELDS = 100
 async def parameters_of(request: Request) -> dict[str, str]:
     """Return the parameters of a call: the body's win over the query's, the first of several of one name counts.
 
-    A body is form-encoded whatever its content type says, unless that is multipart/form-data or JSON. Raises Refused
-    for one that cannot be read.
+    Raises Refused for a body that cannot be read.
+    """
+    body = await body_of(request)
+    return query_of(request) | {name: _plain(value) for name, value in body.items()}
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """Return the parameters of a call's query."""
+    return _pairs(request.url.query.encode("latin-1", "replace"), "")
+
+
+def octets_of(request: Request, name: str) -> bytes:
+    """Return a parameter of a call's query as it came; nothing if there is none of that name."""
+    pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), encoding="latin-1", max_num_fields=MOST_FIELDS)
+    return next((value.encode("latin-1") for key, value in pairs if key == name), b"")
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """Return the fields of a call's body, texts but where it is a JSON object.
+
+    A body is form-encoded whatever its content type says, unless that is multipart/form-data or JSON, or it begins as
+    JSON does. Raises Refused for one that cannot be read.
     """
     kind = Message()
     kind["content-type"] = request.headers.get("content-type", "")
     charset = str(kind.get_param("charset") or "")
-    found = _pairs(request.url.query.encode("latin-1", "replace"), "")
     media_type = kind.get_content_type()
     if media_type == "multipart/form-data":
+        found: dict[str, Any] = {}
         async with request.form(max_files=10, max_fields=MOST_FIELDS, max_part_size=1 << 30) as form:
             for name, value in form.multi_items():
                 found[name] = value if isinstance(value, str) else _text(await value.read(), charset)
         return found
     body = await request.body()
-    if media_type == "application/json" and body.strip():
-        return found | {name: _plain(value) for name, value in _object(body).items()}
-    return found | _pairs(body, charset)
+    if body.lstrip()[:1] == b"{" or (media_type == "application/json" and body.strip()):
+        return _object(body)
+    return _pairs(body, charset)
 
 
 def _pairs(encoded: bytes, charset: str) -> dict[str, str]:

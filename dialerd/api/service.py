@@ -1,7 +1,7 @@
 """The API of one process, in its event loop: the server, and what works behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from dialerd.api.context import Context, Health
 from dialerd.api.incoming import Incoming
 from dialerd.api.meters import Meters
 from dialerd.api.server import Server
+from dialerd.drivers import Inbox
 from dialerd.intake import Intake
 from dialerd.model.errors import DatabaseGone
 from dialerd.settings import Settings
@@ -31,8 +32,8 @@ CALLS_KEPT = timedelta(hours=24)
 class Api:
     """Listens from its making on; serves while `run` runs, and until `stop`.
 
-    `settings` returns those that hold now. `wake` is called when something stands in the spool, `receive(phone, text)`
-    keeps an SMS that somebody sent to us. Raises Refused when the address cannot be listened at.
+    `settings` returns those that hold now. `wake` is called when something stands in the spool, `inbox` keeps
+    what providers tell. Raises Refused when the address cannot be listened at.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Api:
         settings: Callable[[], Settings],
         clock: Callable[[], datetime],
         wake: Callable[[], None],
-        receive: Callable[[str, str], Awaitable[None]],
+        inbox: Inbox,
         promoting: bool,
     ) -> None:
         first = settings()
@@ -59,7 +60,7 @@ class Api:
             incoming=Incoming(store, folder, settings=settings, clock=clock, wake=wake),
             health=self.health,
             meters=self.meters,
-            receive=receive,
+            inbox=inbox,
         )
         self._server = Server(build(self._context), first.api.listen)
 

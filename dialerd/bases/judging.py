@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dialerd.bases.files import MOST_KEPT, Line
 from dialerd.bases.lines import Fields, is_header, read_line
-from dialerd.examine import examine
+from dialerd.examine import examine, providers_of
 from dialerd.model.campaign import Bases
 from dialerd.model.errors import BadAddress, BadText
 from dialerd.model.message import Channel, State, new_id
@@ -77,9 +77,8 @@ class Judge:
         if campaign is None:
             return "unknown campaign"
         try:
-            examined = examine(
-                campaign, fields.destination, fields.data, fields.details, self._providers.get(campaign.provider)
-            )
+            providers = providers_of(campaign, self._providers)
+            examined = examine(campaign, fields.destination, fields.data, fields.details, providers)
         except BadAddress as error:
             return error.reason
         except BadText as error:

@@ -15,14 +15,15 @@ from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
 from dialerd.failpoint import hit
-from dialerd.model.errors import DatabaseGone, Refused, UnknownCampaign
+from dialerd.model.errors import DatabaseGone, Refused, Unavailable, UnknownCampaign
 from dialerd.model.message import Channel, new_id
 from dialerd.settings import Settings
 from dialerd.store import Store
+from dialerd.store.bases import forget_bad_lines, reopen
 from dialerd.store.blacklist import blocked
 from dialerd.store.uploads import BadLine, Upload, bad_lines, begin, fail, finish, same_upload, stage
 
-__all__ = ["SAME_FILE_S", "SAMPLE", "Loaded", "load"]
+__all__ = ["SAME_FILE_S", "SAMPLE", "Loaded", "load", "reason_of", "start_over"]
 
 logger = log.get(__name__)
 
@@ -30,6 +31,8 @@ logger = log.get(__name__)
 SAME_FILE_S = 86_400
 #: Rejected lines that are handed out with the result; the rest is in upload_error.
 SAMPLE = 20
+#: Rejected lines forgotten by one transaction.
+FORGET = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,15 @@ async def load(
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
     judged_by: Store | None = None,
+    registered: str | None = None,
 ) -> Loaded:
     """Load a base; its accepted lines count from then on, all together, and wait for `move` to bring them to the spool.
 
     `campaign` stands where a line names none; `channel` and `base` are those of the campaigns in the file and the
     file's name unless given. `on_progress` is told the lines read, and about how many there are. Killed or cancelled
     before the end, nothing of the file is ever sent. `judged_by` is the database whose blacklist and earlier uploads
-    count, where that is not the one to load into.
+    count, where that is not the one to load into. `registered` is the upload as which the file was announced (see
+    store/bases.py): whatever becomes of it is noted there.
 
     Raises Refused for a file that is no text, and for an unknown campaign or one of the other channel.
     """
@@ -71,7 +76,7 @@ async def load(
     file = await asyncio.to_thread(look, path)
     if channel is None:
         channel = await asyncio.to_thread(_channel_of, settings, file)
-    upload = new_id()
+    upload = registered or new_id()
     filename = _storable(filename or path.name)
     since = None if again else now - timedelta(seconds=SAME_FILE_S)
     base = _storable(base or filename)
@@ -90,7 +95,7 @@ async def load(
             await loading.stage(file, judge, on_progress)
             done = await store.transact(finish, upload, since=since, now=loading.now())
         except BaseException as error:
-            await loading.give_up(error)
+            await loading.give_up(error, reason_of(error, path, filename))
             raise
         if done.state == "loaded" and done.id == upload:
             hit("upload.loaded")
@@ -100,7 +105,21 @@ async def load(
         if done.id == upload:
             return await _result(store, done)
         earlier = done
+    elif registered is not None:
+        await store.transact(fail, registered, same_as=earlier, now=now)
     return await _result(store, earlier, already=True)
+
+
+async def start_over(store: Store, upload: str, *, now: datetime) -> bool:
+    """Forget what an interrupted load of a registered upload left, so that it can begin anew.
+
+    False if it was cancelled, or has ended in another way, meanwhile.
+    """
+    await store.transact(fail, upload, now=now)
+    await discard_staged(store, upload)
+    while await store.transact(forget_bad_lines, upload, most=FORGET):
+        pass
+    return await store.transact(reopen, upload, now=now)
 
 
 class _Loading:
@@ -135,10 +154,10 @@ class _Loading:
         if not done:
             raise Refused(f"{file.path} holds no lines")
 
-    async def give_up(self, error: BaseException) -> None:
+    async def give_up(self, error: BaseException, reason: str | None) -> None:
         """Leave nothing behind; what a lost database or somebody's hurry leaves is deleted later (see tidy)."""
         try:
-            await self._store.transact(fail, self._upload, now=self.now())
+            await self._store.transact(fail, self._upload, error=reason, now=self.now())
             if isinstance(error, Exception):
                 await discard_staged(self._store, self._upload)
         except DatabaseGone:
@@ -148,6 +167,13 @@ class _Loading:
 async def _result(store: Store, upload: Upload, *, already: bool = False) -> Loaded:
     errors = await store.read(bad_lines, upload.id, most=SAMPLE)
     return Loaded(upload.id, upload.base, upload.accepted, upload.rejected, tuple(errors), already)
+
+
+def reason_of(error: BaseException, path: Path, filename: str) -> str | None:
+    """Return what is told of an upload that failed; None for one that was interrupted: it may be loaded again."""
+    if isinstance(error, Unavailable) or not isinstance(error, Exception):
+        return None
+    return str(error).replace(str(path), filename) if isinstance(error, Refused) else "an error of dialerd: see its log"
 
 
 def _checked_channel(settings: Settings, channel: Channel | None, campaign: str | None) -> Channel | None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "check": ("setup", "Say whether the configuration is right and the providers answer."),
     "migrate": ("setup", "Bring the database to this version."),
     "run": ("run", "Run the daemon, or send once what is due and stop."),
+    "api": ("api", "Serve the HTTP API alone, beside daemons."),
     "send": ("send", "Send one message as soon as its campaign may."),
     "schedule": ("send", "Send one message at a given time."),
     "upload": ("upload", "Load a base: a file with many messages."),

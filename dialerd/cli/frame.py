@@ -58,9 +58,9 @@ class Frame:
         """The settings; raises ConfigError with every problem of every file."""
         return self.load()
 
-    def load(self, node: str | None = None) -> Settings:
-        """Read the configuration (again), for a node of another name if one is given."""
-        return settings.load(self.config, node=node)
+    def load(self, node: str | None = None, listen: str | None = None) -> Settings:
+        """Read the configuration (again), for a node of another name, and to listen elsewhere, if they are given."""
+        return settings.load(self.config, node=node, listen=listen)
 
     @asynccontextmanager
     async def open_store(self) -> AsyncIterator[Store]:

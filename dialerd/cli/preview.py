@@ -86,8 +86,7 @@ async def preview(
         return
     details |= {"subject": subject, "template": template, "attachments": list(attachments)}
     to = to or SOMEBODY
-    provider = frame.settings.providers.get(known.provider)
-    examined = examine.examine(known, to, text, details, provider)
+    examined = examine.examine(known, to, text, details, examine.providers_of(known, frame.settings.providers))
     composed = await composer.Composer({known.name: known}).compose(_message(known, to, examined, text, details))
     if isinstance(composed, Deferred | Failed):
         raise Refused(composed.error)

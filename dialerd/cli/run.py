@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from dialerd.model.errors import Unavailable
 if TYPE_CHECKING:
     from dialerd import batch, daemon, log
     from dialerd.batch import Summary
+    from dialerd.settings import Settings
 else:
     batch, daemon, log = later("dialerd.batch", "dialerd.daemon", "dialerd.log")
 
@@ -24,9 +26,10 @@ __all__ = ["run"]
 @examples("dialerd run --config /etc/dialerd", "dialerd run --once")
 @click.option("--once", is_flag=True, help="Send what is due now and may go now, then stop.")
 @click.option("--node", metavar="NAME", help="This node's name instead of the configuration's.")
+@click.option("--no-api", is_flag=True, help="Listen nowhere: `dialerd api` serves the API.")
 @json_option
 @pass_frame
-async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None:
+async def run(frame: Frame, once: bool, node: str | None, no_api: bool, as_json: bool) -> None:
     """Run the daemon, or send once what is due and stop.
 
     The daemon logs to stderr; SIGTERM drains and stops it, a second one ends it at once, SIGHUP makes it read its
@@ -37,9 +40,14 @@ async def run(frame: Frame, once: bool, node: str | None, as_json: bool) -> None
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once: a daemon prints no result")
+
+    def load() -> Settings:
+        found = frame.load(node)
+        return replace(found, api=None) if no_api else found
+
     if not once:
         log.configure("info")
-        await daemon.run(lambda: frame.load(node))
+        await daemon.run(load)
         return
     settings = frame.load(node)
     if log.is_journal():

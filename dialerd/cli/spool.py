@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +11,20 @@ import click
 from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
-from dialerd.cli.output import Show, local, print_json, print_table, progress
+from dialerd.cli.output import local, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
 
 if TYPE_CHECKING:
     import asyncio
 
+    from dialerd import operating
     from dialerd.store import Store, operate
     from dialerd.store import spool as table
     from dialerd.store.operate import Selection, Verb
 else:
-    asyncio, operate, table = later("asyncio", "dialerd.store.operate", "dialerd.store.spool")
+    asyncio, operating = later("asyncio", "dialerd.operating")
+    operate, table = later("dialerd.store.operate", "dialerd.store.spool")
 
 __all__ = ["spool"]
 
@@ -32,14 +32,6 @@ __all__ = ["spool"]
 NAMED = 5
 
 STATES = click.Choice([state.value for state in State])
-
-
-@dataclass(slots=True)
-class Done:
-    """How many messages were touched, and how many matched but were left alone, by state."""
-
-    touched: int = 0
-    left: Counter[str] = field(default_factory=Counter)
 
 
 @click.group()
@@ -205,10 +197,10 @@ async def priority(frame: Frame, selection: Selection, priority: int, as_json: b
 async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: str, as_json: bool) -> None:
     async with frame.open_store() as store:
         unfit = await _unfit(store, verb, selection.ids)
-        done = Done()
+        done = operating.Done()
         try:
             with progress(participle) as show:
-                await _carry_out(store, verb, selection, done, show)
+                await operating.carry_out(store, verb, selection, done, clock=lambda: datetime.now(UTC), show=show)
         except asyncio.CancelledError:
             click.echo(f"dialerd: interrupted; at least {done.touched:,} {participle} until then", err=True)
             raise
@@ -231,26 +223,3 @@ async def _unfit(store: Store, verb: Verb, ids: tuple[str, ...]) -> list[str]:
     )
     places = await store.read(operate.whereabouts, ids) if ids else {}
     return [f"{id_} {place}" for id_, place in places.items() if place not in fit]
-
-
-async def _carry_out(store: Store, verb: Verb, selection: Selection, done: Done, show: Show) -> None:
-    """Work through a selection in small transactions, and keep count in `done`."""
-    # First: what is promoted in the meantime is then found in the spool.
-    while verb is operate.CANCEL and (
-        moved := await store.transact(operate.cancel_scheduled, selection, now=datetime.now(UTC))
-    ):
-        done.touched += moved
-        show(done.touched)
-    newest = await store.read(table.newest_seq)
-    after: int | None = 0
-    while after is not None:
-        found = await store.read(operate.find, selection, verb, after_seq=after, up_to_seq=newest)
-        if found.seqs:
-            touched = await store.transact(operate.act, selection, verb, found.seqs, now=datetime.now(UTC))
-            done.touched += touched
-            # What has left its state between the two transactions was claimed, as good as always.
-            done.left[State.SENDING] += len(found.seqs) - touched
-        done.left.update(found.others)
-        after = found.last_seq
-        show(done.touched)
-    done.left = +done.left

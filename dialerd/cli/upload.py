@@ -168,7 +168,7 @@ async def uploads(frame: Frame, names: tuple[str, ...], state: str | None, limit
         print_json({"uploads": [asdict(one) for one in listed], "counts": counts, "messages": messages})
         return
     print_table(
-        ["created", "base", "channel", "state", "accepted", "rejected", "file", "id"],
+        ["created", "base", "channel", "state", "accepted", "rejected", "file", "why it failed", "id"],
         [
             (
                 local(one.created, UTC),
@@ -178,6 +178,7 @@ async def uploads(frame: Frame, names: tuple[str, ...], state: str | None, limit
                 one.accepted,
                 one.rejected,
                 one.filename if one.filename != one.base else None,
+                f"the same file is {one.same_as}" if one.same_as else one.error,
                 one.id,
             )
             for one in listed

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dialerd.drivers.base import Driver, Listener
+from dialerd.drivers.base import Driver, Inbox, Listener
 from dialerd.drivers.discard import Discard
 from dialerd.drivers.file import File
 from dialerd.drivers.http import Http
@@ -13,7 +13,7 @@ from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
 from dialerd.settings import Provider
 
-__all__ = ["DRIVERS", "Driver", "Listener", "build"]
+__all__ = ["DRIVERS", "Driver", "Inbox", "Listener", "build"]
 
 #: Each takes its own kind of provider, so Any; `build` brings the two together by their common word.
 DRIVERS: Mapping[str, Callable[[Any, Mapping[str, Campaign]], Driver]] = {

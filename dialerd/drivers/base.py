@@ -51,6 +51,9 @@ class Inbox(Protocol):
     async def inbound(self, inbound: Inbound) -> None:
         """Take an SMS that somebody sent to us; again and again the same one does no harm."""
 
+    async def late(self, provider: str, message: Message, outcome: Outcome) -> None:
+        """Take the outcome of an attempt that has been called a doubt; if somebody has ended that, nothing changes."""
+
 
 @runtime_checkable
 class Listener(Driver, Protocol):

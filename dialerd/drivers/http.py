@@ -17,8 +17,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -44,11 +43,12 @@ from yarl import URL
 
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
+from dialerd.drivers.tls import verifying
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.message import Message
 from dialerd.model.outcome import Failed, Outcome, Throttled, Unreachable
-from dialerd.settings import HttpProvider, Probe, Scheme
+from dialerd.settings import HttpProvider, Method, Probe, Scheme
 
 __all__ = ["Http"]
 
@@ -72,10 +72,6 @@ class _Silent(_Lost):
     """No answer came in time."""
 
 
-class _Busy(Exception):
-    """No connection came free in time."""
-
-
 class _NoConnection(Exception):
     """Nothing was sent, and why."""
 
@@ -88,6 +84,7 @@ class Http:
         self._requests = Requests(provider, campaigns)
         self._judge = Judge(provider)
         self._origin = URL(self._requests.origin, encoded=True)
+        self._tls = verifying(provider.ca) if self._origin.scheme == "https" else None
         self._session: ClientSession | None = None
         self._closed = False
         self._most = min(provider.connections or provider.max_in_flight, provider.max_in_flight)
@@ -102,19 +99,19 @@ class Http:
             request = self._requests.of(message)
         except Refused as refused:
             return Failed(str(refused))
+        if self._line is not None and not await self._is_our_turn(self._line):
+            return Throttled(f"all {self._most} connections were busy for too long")
         try:
-            async with self._place_in_line():
-                if self._closed:
-                    return Unreachable("the driver is closed")
-                async with self._answer(request.method, request.url, request.headers, request.body) as answer:
-                    content, is_whole = await _read(answer)
+            if self._closed:
+                return Unreachable("the driver is closed")
+            reply = await self._ask(request.method, request.url, request.headers, request.body)
         except _NoConnection as trouble:
             return Unreachable(str(trouble))
-        except _Busy as busy:
-            return Throttled(str(busy))
         except _Lost as lost:
             return self._judge.doubt(str(lost))
-        reply = Reply(answer.status, answer.headers, decoded(content, answer.charset), is_whole)
+        finally:
+            if self._line is not None:
+                self._line.release()
         return self._judge.outcome(reply, request, datetime.now(UTC))
 
     async def probe(self) -> None:
@@ -126,8 +123,7 @@ class Http:
             if self._provider.probe is Probe.CONNECT:
                 await self._connect()
                 return
-            async with self._answer("HEAD", str(self._origin), {}, None) as answer:
-                status = answer.status
+            status = (await self._ask("HEAD", str(self._origin), {}, None)).status
         except (_NoConnection, _Silent) as trouble:
             raise Unavailable(str(trouble)) from trouble
         except _Lost:
@@ -146,31 +142,18 @@ class Http:
     def _place(self) -> str:
         return f"{self._origin.host}:{self._origin.port}"
 
-    @asynccontextmanager
-    async def _place_in_line(self) -> AsyncIterator[None]:
-        """Wait for one of `connections` to be free.
-
-        Raises:
-            _Busy: none was within timeout_s.
-        """
-        if self._line is None:
-            yield
-            return
+    async def _is_our_turn(self, line: asyncio.Semaphore) -> bool:
+        """Wait for one of `connections` to be free; False: none was within timeout_s."""
+        if not line.locked():
+            return await line.acquire()  # at once
         try:
             async with asyncio.timeout(self._provider.timeout_s):
-                await self._line.acquire()
+                return await line.acquire()
         except TimeoutError:
-            raise _Busy(f"all {self._most} connections were busy for too long") from None
-        try:
-            yield
-        finally:
-            self._line.release()
+            return False
 
-    @asynccontextmanager
-    async def _answer(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> AsyncIterator["_Answer"]:
-        """Ask, and lend the answer.
+    async def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        """Ask, and return the answer.
 
         Raises:
             _NoConnection: nothing was sent.
@@ -181,7 +164,8 @@ class Http:
             async with self._open().request(
                 method, _parsed(url), headers=headers, data=body, allow_redirects=False
             ) as response:
-                yield _Answer(response)
+                content, is_whole = await _read(response)
+                return Reply(response.status, response.headers, decoded(content, _charset(response)), is_whole)
         except (ConnectionTimeoutError, ClientConnectorError) as error:
             raise _NoConnection(f"{self._place}: {_reason(error, limit_s)}") from None
         except InvalidURL:
@@ -199,7 +183,8 @@ class Http:
         """Return the session; it belongs to the loop that runs."""
         if self._session is None:
             provider = self._provider
-            middlewares = [_never_again]
+            # aiohttp repeats no POST.
+            middlewares = [] if self._requests.method is Method.POST else [_never_again]
             if provider.auth is not None and provider.auth.scheme is Scheme.DIGEST:
                 password = provider.auth.password.get_secret_value() if provider.auth.password is not None else ""
                 middlewares.insert(0, DigestAuthMiddleware(provider.auth.user or "", password))
@@ -208,7 +193,7 @@ class Http:
                     limit=self._most,
                     **({"keepalive_timeout": IDLE_S} if provider.keep_alive else {"force_close": True}),
                     ttl_dns_cache=60,
-                    ssl=ssl.create_default_context() if self._origin.scheme == "https" else True,
+                    ssl=self._tls or True,
                 ),
                 timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
                 cookie_jar=DummyCookieJar(),
@@ -223,27 +208,20 @@ class Http:
         return self._session
 
     async def _connect(self) -> None:
-        tls = ssl.create_default_context() if self._origin.scheme == "https" else None
         try:
             async with asyncio.timeout(self._provider.timeout_s):
-                _, writer = await asyncio.open_connection(self._origin.host, self._origin.port, ssl=tls)
+                _, writer = await asyncio.open_connection(self._origin.host, self._origin.port, ssl=self._tls)
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError) as error:
             raise _NoConnection(f"{self._place}: {_reason(error, self._provider.timeout_s)}") from None
 
 
-class _Answer:
-    """An answer whose head has come."""
-
-    def __init__(self, response: ClientResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.response = response
-        try:
-            self.charset = response.charset
-        except (LookupError, ValueError):
-            self.charset = None
+def _charset(response: ClientResponse) -> str | None:
+    try:
+        return response.charset
+    except (LookupError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=16)
@@ -252,13 +230,13 @@ def _parsed(url: str) -> URL:
     return URL(url, encoded=True)
 
 
-async def _read(answer: _Answer) -> tuple[bytes, bool]:
+async def _read(response: ClientResponse) -> tuple[bytes, bool]:
     """Return the answer's content, and whether that is all of it; the connection of a larger one is closed."""
     content = b""
-    while chunk := await answer.response.content.read(LARGEST_ANSWER + 1 - len(content)):
+    while chunk := await response.content.read(LARGEST_ANSWER + 1 - len(content)):
         content += chunk
         if len(content) > LARGEST_ANSWER:
-            answer.response.close()
+            response.close()
             return content[:LARGEST_ANSWER], False
     return content, True
 

@@ -20,6 +20,9 @@ What none of them knows is judged by its status (RFC 9110, section 15; RFC 6585)
     502, 504, 520, 524                            InDoubt: a proxy's; the gateway behind it may have the message
     other 4xx and 5xx                             Deferred
 
+Where `each` names an array with an entry for each part, all are judged so, each by the values in its entry: what
+takes some parts and not others is Partly, under a reference that nobody knows.
+
 Where `idempotency_key` is set a doubt can be resent. `Retry-After` (seconds or a date, RFC 9110, section 10.2.3) is
 passed on. Of what was answered only Failed and Deferred tell something, one line, without credentials, number and
 text: their errors end in sms_repo. The others end in logs, and tell the status and which rule held.
@@ -37,7 +40,19 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from dialerd.drivers.http_request import Request
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.lookup import at, text_of
+from dialerd.model.outcome import (
+    Deferred,
+    Failed,
+    InDoubt,
+    Outcome,
+    Partly,
+    Refusal,
+    Sent,
+    Throttled,
+    Unreachable,
+    weightiest,
+)
 from dialerd.settings import Answer, HttpProvider
 
 __all__ = ["Judge", "Reply", "decoded"]
@@ -88,6 +103,7 @@ class Judge:
         self._permanent = _rule(provider.permanent)
         self._success_reads_json = _reads(provider.success, "json")
         self._success_reads = self._success_reads_json or _reads(provider.success, "body")
+        self._each = provider.each
         self._id = provider.id
         self._id_pattern = re.compile(provider.id.body) if provider.id is not None and provider.id.body else None
         self._resend_is_safe = provider.idempotency_key is not None
@@ -99,10 +115,27 @@ class Judge:
     def outcome(self, reply: Reply, request: Request, now: datetime) -> Outcome:
         """Return what the answer to a request comes to; `now` is for a Retry-After that is a date."""
         answer = _Read(reply)
+        entries = answer.entries(self._each) if self._each is not None else []
+        if not entries:
+            return self._judged(answer, request, now)
+        outcomes = [self._judged(entry, request, now) for entry in entries]
+        if len(outcomes) == 1:
+            return outcomes[0]
+        ids = tuple(outcome.provider_id if isinstance(outcome, Sent) else None for outcome in outcomes)
+        refusals = [outcome for outcome in outcomes if not isinstance(outcome, Sent)]
+        if not refusals:
+            return Sent(ids[0], ids)
+        accepted = {n: ids[n - 1] for n, outcome in enumerate(outcomes, 1) if isinstance(outcome, Sent)}
+        rest = weightiest(refusals)
+        # The gateway has made the parts, and tells nobody their reference.
+        return Partly(accepted, None, rest) if accepted else rest
+
+    def _judged(self, answer: "_Read", request: Request, now: datetime) -> Sent | Refusal:
+        reply = answer.reply
         wish_s = _retry_after_s(reply.headers, now)
         succeeded = self._success(answer) is not None
         if succeeded and self._success_reads:
-            return Sent(self._provider_id(answer))
+            return Sent(self._provider_id(answer, request))
         if (found := self._throttled(answer)) is not None:
             return Throttled(_status(reply) + found, wish_s)
         if (found := self._unavailable(answer)) is not None:
@@ -110,10 +143,10 @@ class Judge:
         if self._permanent(answer) is not None:
             return Failed(_told(reply, request))
         if succeeded or (self._any_2xx and 200 <= reply.status <= 299):
-            return Sent(self._provider_id(answer))
+            return Sent(self._provider_id(answer, request))
         return self._by_status(answer, request, wish_s)
 
-    def _by_status(self, answer: "_Read", request: Request, wish_s: float | None) -> Outcome:
+    def _by_status(self, answer: "_Read", request: Request, wish_s: float | None) -> Refusal:
         reply = answer.reply
         match reply.status:
             case status if 200 <= status <= 299:
@@ -136,10 +169,10 @@ class Judge:
                 return self.doubt(_status(reply))
         return Deferred(_told(reply, request), wish_s)
 
-    def _provider_id(self, answer: "_Read") -> str | None:
+    def _provider_id(self, answer: "_Read", request: Request) -> str | None:
         if self._id is None:
             return None
-        found: object = None
+        found: object = request.named
         if self._id.json is not None:
             found = answer.at(self._id.json)
         elif self._id.header is not None:
@@ -148,7 +181,7 @@ class Judge:
             found = match[1]
         if not isinstance(found, str | int | float) or isinstance(found, bool):
             return None
-        return UNPRINTABLE.sub(" ", _text_of(found)).strip()[:LONGEST_ID] or None
+        return UNPRINTABLE.sub(" ", text_of(found)).strip()[:LONGEST_ID] or None
 
 
 class _Read:
@@ -158,6 +191,16 @@ class _Read:
         self.reply = reply
         self.searched = reply.text[:LONGEST_SEARCHED]
         self._json: Any = ...
+
+    def entries(self, path: str) -> "list[_Read]":
+        """Return the entries of the array at a path, each as the answer that it is for one part; none if it is none."""
+        found = self.at(path)
+        return [self._narrowed(entry) for entry in found] if isinstance(found, list) else []
+
+    def _narrowed(self, entry: object) -> "_Read":
+        one = _Read(self.reply)
+        one._json = entry
+        return one
 
     @property
     def json(self) -> Any:
@@ -171,15 +214,7 @@ class _Read:
 
     def at(self, path: str) -> object:
         """Return what stands at a path such as messages.0.id; None if nothing does."""
-        value = self.json
-        for step in path.split("."):
-            if isinstance(value, dict):
-                value = value.get(step)
-            elif isinstance(value, list) and step.isascii() and step.isdigit() and int(step) < len(value):
-                value = value[int(step)]
-            else:
-                return None
-        return value
+        return at(self.json, path)
 
 
 #: Returns what of the answer made it hold, for the error; None if it does not hold.
@@ -193,7 +228,7 @@ def _rule(answer: Answer | None) -> Rule:
     wanted = answer.json
     texts: frozenset[str] = frozenset()
     if wanted is not None:
-        texts = frozenset(map(_text_of, wanted.equals if isinstance(wanted.equals, tuple) else [wanted.equals]))
+        texts = frozenset(map(text_of, wanted.equals if isinstance(wanted.equals, tuple) else [wanted.equals]))
     other = _rule(answer.other)
 
     def holds(read: _Read) -> str | None:
@@ -202,10 +237,10 @@ def _rule(answer: Answer | None) -> Rule:
             return other(read)
         if wanted is not None:
             value = read.at(wanted.path)
-            if value is None or isinstance(value, dict | list) or _text_of(value) not in texts:
+            if value is None or isinstance(value, dict | list) or text_of(value) not in texts:
                 return other(read)
             # One of our own words: nothing else of the answer is repeated.
-            found += f", {wanted.path} is {_text_of(value)}"
+            found += f", {wanted.path} is {text_of(value)}"
         if pattern is not None:
             if not pattern.search(read.searched):
                 return other(read)
@@ -218,15 +253,6 @@ def _rule(answer: Answer | None) -> Rule:
 def _reads(answer: Answer | None, part: str) -> bool:
     """Tell whether a rule looks into the body, in one of its alternatives."""
     return answer is not None and (getattr(answer, part) is not None or _reads(answer.other, part))
-
-
-def _text_of(value: object) -> str:
-    """Return a JSON value as it is compared: 0 and "0" are the same, true and "true" too."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _status(reply: Reply) -> str:
@@ -266,10 +292,10 @@ def _target(reply: Reply) -> str:
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII):
-        return float(text)
     if not text:
         return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII):
+        return float(text)
     try:
         at = parsedate_to_datetime(text)
         # By the server's own clock, where it tells it.

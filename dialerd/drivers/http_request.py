@@ -50,13 +50,17 @@ DIAL_STRING = re.compile(r"\((\d{1,2})\.(\d{1,2})\)|(\d{1,2}(?:,\d{1,2})*)")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes to the gateway; `private` is what the answer must not repeat in our errors."""
+    """What goes to the gateway; `private` is what the answer must not repeat in our errors.
+
+    `named` is how the request calls the message, where the gateway calls it so too.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes | None
     private: tuple[str, ...] = field(repr=False)
+    named: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Requests:
             self._fixed["Authorization"] = authorization
         if provider.idempotency_key is not None:
             self._headers.append((provider.idempotency_key, _compiled("${id}", _header)))
+        self._named = _compiled(provider.id.given, _plain) if provider.id is not None and provider.id.given else None
         self._needs = frozenset(
             found.name
             for part in (provider.url, provider.query, provider.form, provider.json, provider.body, provider.headers)
@@ -128,7 +133,8 @@ class Requests:
             if (text := template.fill(values)) is not None:
                 headers[name] = text
         private = (values["phone"], message.destination, message.address, message.data, values["message"])
-        return Request(self.method, url, headers, self._content(values), (*private, *self._secrets))
+        named = self._named.fill(values) if self._named is not None else None
+        return Request(self.method, url, headers, self._content(values), (*private, *self._secrets), named)
 
     def _content(self, values: Mapping[str, str]) -> bytes | None:
         if self._provider.form is not None:

@@ -1,11 +1,11 @@
 """The connections to one mail server: opened when needed, used again, closed when idle, after many mails or trouble."""
 
 import asyncio
-import ssl
 from collections import deque
 
 from dialerd.drivers.smtp_connection import Connection
 from dialerd.drivers.smtp_opening import NoConnection
+from dialerd.drivers.tls import verifying
 from dialerd.settings import Security, SmtpProvider
 
 __all__ = ["Busy", "Pool"]
@@ -23,7 +23,7 @@ class Pool:
 
     def __init__(self, provider: SmtpProvider) -> None:
         self._provider = provider
-        tls = None if provider.security is Security.NONE else ssl.create_default_context()
+        tls = None if provider.security is Security.NONE else verifying(provider.ca)
         #: The last one used at the right: the others go idle.
         self._free = deque(Connection(provider, tls) for _ in range(provider.connections))
         self._idle: dict[Connection, asyncio.TimerHandle] = {}

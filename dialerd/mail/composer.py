@@ -7,8 +7,8 @@ fraction of a millisecond, a tenth of what building an EmailMessage takes.
 import asyncio
 import re
 from collections.abc import Mapping, Sequence, Set
-from datetime import UTC, datetime
-from email.utils import format_datetime, parseaddr
+from datetime import datetime
+from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,7 +16,7 @@ from dialerd import log
 from dialerd.mail import unsubscribe
 from dialerd.mail.attachments import read_files
 from dialerd.mail.details import Details, read_details
-from dialerd.mail.headers import clean, head, mailbox, wire_address, words
+from dialerd.mail.headers import clean, date, head, mailbox, wire_address, words
 from dialerd.mail.invitation import KIND, calendar
 from dialerd.mail.parts import File, Part, alternative, attached, inline, mixed, related, text_part
 from dialerd.mail.wording import NoTemplate, Wording, word
@@ -119,7 +119,7 @@ class _Form:
         common = {
             "To": recipient,
             "Subject": words("Subject", wording.subject),
-            "Date": format_datetime(_dated(message).astimezone(UTC)),
+            "Date": date(_dated(message)),
             "Message-ID": f"<{message.id}@{self._domain}>",
             **unsubscribe.fields(wording.unsubscribe),
         }

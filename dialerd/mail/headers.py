@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.header import Header
-from email.utils import formataddr, parseaddr
+from email.utils import format_datetime, formataddr, parseaddr
 from functools import lru_cache
 
 from dialerd.addresses import canonical
 from dialerd.model.errors import BadAddress
 from dialerd.model.message import Channel
 
-__all__ = ["clean", "head", "mailbox", "one_line", "wire_address", "words"]
+__all__ = ["clean", "date", "head", "mailbox", "one_line", "wire_address", "words"]
 
 #: RFC 5322, section 2.1.1; an encoded word has 75 at most (RFC 2047, section 2).
 LINE = 76
@@ -23,6 +24,16 @@ def head(fields: Mapping[str, str]) -> bytes:
     """Return the fields, each with its line's end; an empty one is left out."""
     # Beyond ASCII stands here only a local part, for servers that speak SMTPUTF8 (RFC 6532).
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value).encode()
+
+
+def date(at: datetime) -> str:
+    """Return an instant for the field Date (RFC 5322, section 3.3), in UTC and whole seconds."""
+    return _date(int(at.timestamp()))
+
+
+@lru_cache(maxsize=1024)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def wire_address(address: str) -> str:

@@ -23,6 +23,9 @@ SNIFFED = 10
 #: What a line may have to be remembered with its encoding: most lines of a mail are the same for all recipients.
 REMEMBERED = 1000
 
+#: What a text may have to be remembered whole with its encoding: that of many bases is the same for all recipients.
+REMEMBERED_WHOLE = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -47,7 +50,7 @@ class File:
 
 def text_part(text: str, kind: str) -> Part:
     """Return a text as a part: `kind` is text/plain, text/html or another, with parameters of its own if need be."""
-    encoding, body = _encoded(text)
+    encoding, body = _remembered_whole(text) if len(text) <= REMEMBERED_WHOLE else _encoded(text)
     head = f'Content-Type: {kind}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n'
     return Part(head.encode(), body)
 
@@ -125,3 +128,8 @@ def _quoted(line: bytes) -> str:
 @lru_cache(maxsize=4096)
 def _remembered(line: bytes) -> str:
     return body_encode(line.decode("latin-1"), LINE)
+
+
+@lru_cache(maxsize=32)
+def _remembered_whole(text: str) -> tuple[str, bytes]:
+    return _encoded(text)

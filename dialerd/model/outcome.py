@@ -1,9 +1,21 @@
 """What a provider said of an attempt. A driver returns one of these and never raises for a message."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Deferred", "Failed", "InDoubt", "Outcome", "Partly", "Postponed", "Sent", "Throttled", "Unreachable"]
+__all__ = [
+    "Deferred",
+    "Failed",
+    "InDoubt",
+    "Outcome",
+    "Partly",
+    "Postponed",
+    "Refusal",
+    "Sent",
+    "Throttled",
+    "Unreachable",
+    "weightiest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,17 @@ class Partly:
     accepted: Mapping[int, str | None]
     reference: int | None
     rest: Failed | Deferred | InDoubt | Throttled | Unreachable
+
+
+Refusal = InDoubt | Failed | Deferred | Throttled | Unreachable
+
+#: What the parts that were not taken make of a message, the weightiest first.
+WEIGHTS = (InDoubt, Failed, Deferred, Throttled, Unreachable)
+
+
+def weightiest(refusals: Iterable[Refusal]) -> Refusal:
+    """Return what becomes of a message of whose parts this was said; there is one at least."""
+    return min(refusals, key=lambda refusal: WEIGHTS.index(type(refusal)))
 
 
 Outcome = Sent | Partly | Failed | Deferred | InDoubt | Throttled | Postponed | Unreachable

@@ -80,13 +80,17 @@ _FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _SKIN_TONES_AND_TAGS = frozenset(map(chr, (*range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080))))
 
 
-def encode(text: str, rule: UnicodeRule = UnicodeRule.AUTO, *, max_parts: int = MOST_PARTS) -> Encoded:
+def encode(
+    text: str, rule: UnicodeRule = UnicodeRule.AUTO, *, max_parts: int = MOST_PARTS, coding: Coding | None = None
+) -> Encoded:
     """Return the text as the parts to send (3GPP TS 23.038 section 6.2, TS 23.040 section 9.2.3.24.1).
 
     BadText is raised with the reason `empty text`; `bad text` for NUL and half a surrogate pair; `not GSM-7` under
-    the rule gsm7; `too long` when it takes more than `max_parts` (255 at most), with the number that it takes.
+    the rule gsm7; `too long` when it takes more than `max_parts` (255 at most), with the number that it takes. With
+    `coding`, UCS2, that one is taken though another would do.
     """
-    coding, text = _coded(text, rule)
+    chosen, text = _coded(text, rule)
+    coding = coding or chosen
     data = _data(text, coding)
     ends = _ends(data, _ROOM[coding])
     allowed = min(max_parts, MOST_PARTS)

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from dialerd.model.campaign import Campaign, TemplateSource
 from dialerd.model.errors import ConfigError
 from dialerd.model.inbound import InboundRules
+from dialerd.settings.callbacks import InboundFields, ReceiptFields, Signature, SignatureScheme
 from dialerd.settings.campaigns import CampaignTable, campaign_of
 from dialerd.settings.gateway import (
     Answer,
@@ -26,7 +27,6 @@ from dialerd.settings.gateway import (
     Method,
     Probe,
     ProviderId,
-    ReceiptFields,
     Scheme,
 )
 from dialerd.settings.links import CampaignFile, check_callers, check_names, check_providers, check_templates
@@ -34,6 +34,7 @@ from dialerd.settings.presets import Shelf, without_secrets
 from dialerd.settings.problems import Report
 from dialerd.settings.providers import (
     PROVIDERS,
+    Alphabet,
     Bind,
     DiscardProvider,
     FileProvider,
@@ -63,6 +64,7 @@ from dialerd.settings.templates import read_templates
 from dialerd.settings.values import Listen, word
 
 __all__ = [
+    "Alphabet",
     "Answer",
     "ApiSettings",
     "Bind",
@@ -73,6 +75,7 @@ __all__ = [
     "FileProvider",
     "HttpAuth",
     "HttpProvider",
+    "InboundFields",
     "InboundSettings",
     "JsonEquals",
     "Listen",
@@ -87,6 +90,8 @@ __all__ = [
     "Scheme",
     "Security",
     "Settings",
+    "Signature",
+    "SignatureScheme",
     "SmppProvider",
     "SmtpProvider",
     "Tls",
@@ -117,10 +122,16 @@ class Settings:
         return f"Settings({str(self.config_dir)!r}, {len(self.providers)} providers, {len(self.campaigns)} campaigns)"
 
 
-def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load(
+    config_dir: Path,
+    *,
+    node: str | None = None,
+    listen: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
     """Return what `config_dir` says: dialerd.toml, and campaigns/*.toml and templates/*, which may be absent.
 
-    `node` wins over the file's. `environ` stands for the process's environment.
+    `node` and `listen`, that of [api], win over the file's. `environ` stands for the process's environment.
 
     Raises:
         ConfigError: anything is wrong; all that is.
@@ -133,6 +144,8 @@ def load(config_dir: Path, *, node: str | None = None, environ: Mapping[str, str
     files = _campaign_files(listing, sources)
     templates, bad_templates = read_templates(config_dir / "templates")
 
+    if main is not None and listen is not None:
+        main = _listening(main, listen)
     sections = _sections(main or {}, sources, report)
     daemon = check(DaemonSettings, _with_host(sections["daemon"], node, environ), ("daemon",), report)
     state_dir = daemon.state_dir.absolute() if daemon is not None else Path("/")
@@ -176,6 +189,11 @@ def _read_main(report: Report) -> dict[str, Any] | None:
     except SourceError as error:
         report.add((), str(error))
         return None
+
+
+def _listening(main: dict[str, Any], listen: str) -> dict[str, Any]:
+    api = main.get("api", {})
+    return {**main, "api": {**api, "listen": listen}} if isinstance(api, dict) else main
 
 
 def _read_campaign(report: Report) -> dict[str, Any] | None:

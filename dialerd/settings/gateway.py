@@ -27,7 +27,7 @@ __all__ = [
     "PresetUrl",
     "Probe",
     "ProviderId",
-    "ReceiptFields",
+    "Scalars",
     "Scheme",
     "Statuses",
 ]
@@ -106,6 +106,12 @@ def _pattern_of_id(value: object) -> str:
     return found
 
 
+def _given(value: object) -> str:
+    if value not in ("${id}", "${seq}"):
+        raise expected("${id} or ${seq}")
+    return str(value)
+
+
 Scalar = str | int | float | bool
 
 
@@ -156,6 +162,8 @@ PresetUrl = Annotated[str, PlainValidator(_preset_url)]
 Charset = Annotated[str, PlainValidator(_charset)]
 Statuses = Annotated[frozenset[int], PlainValidator(_statuses)]
 HeaderName = Annotated[str, PlainValidator(_header)]
+#: One or several values to compare with.
+Scalars = Annotated[Scalar | tuple[Scalar, ...], PlainValidator(_scalars)]
 JsonBody = Annotated[dict[str, Any], PlainValidator(_json)]
 
 
@@ -164,7 +172,7 @@ class JsonEquals:
     """The value at `path` (`messages.0.status`) of a JSON answer equals this, or one of these; 0 is "0"."""
 
     path: Name
-    equals: Annotated[Scalar | tuple[Scalar, ...], PlainValidator(_scalars)]
+    equals: Scalars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -185,17 +193,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ProviderId:
-    """Where an HTTP answer names the message: a JSON path, the group of a regular expression, or a header."""
+    """Where an HTTP answer names the message: a JSON path, the group of a regular expression, or a header.
+
+    Or `given`: the gateway calls it later by what the request did.
+    """
 
     json: Name | None = None
     body: Annotated[str, PlainValidator(_pattern_of_id)] | None = None
     header: HeaderName | None = None
+    given: Annotated[str, PlainValidator(_given)] | None = None
 
     @staticmethod
     def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
         """Yield what the keys have against each other."""
-        if len(given.keys() & {"json", "body", "header"}) != 1:
-            yield "", "expected one of json, body and header"
+        if len(given.keys() & {"json", "body", "header", "given"}) != 1:
+            yield "", "expected one of json, body, header and given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -220,29 +232,3 @@ class Codings:
 
     gsm7: Line = "gsm7"
     ucs2: Line = "ucs2"
-
-
-Words = tuple[Annotated[Scalar, PlainValidator(_scalars)], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class ReceiptFields:
-    """Where a provider's callback tells what became of a message: names of its fields, or paths into its JSON.
-
-    `id` holds the provider's own id, `ours` the one that we gave (`${id}`), where it comes back. `status` holds one of
-    the words listed; any other is no end. `error` may say why.
-    """
-
-    id: Name | None = None
-    ours: Name | None = None
-    status: Name
-    delivered: Words
-    undelivered: Words
-    read: Words = ()
-    error: Name | None = None
-
-    @staticmethod
-    def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
-        """Yield what the keys have against each other."""
-        if not given.keys() & {"id", "ours"}:
-            yield "", "expected id or ours: without them no message is found"

@@ -121,11 +121,14 @@ class Shelf:
         for key in ("headers", "coding"):
             if key in fills and isinstance(given.get(key, {}), dict):
                 merged[key] = {**fills[key], **given.get(key, {})}
-        if "auth" in fills:
-            merged["auth"] = {
+        for table in fills.keys() & {"auth", "signature"}:
+            merged[table] = {
                 key: Hidden(substitute(value, parameters)) if isinstance(value, str) and key != "scheme" else value
-                for key, value in fills["auth"].items()
+                for key, value in fills[table].items()
             }
+        if "signature" in fills and not merged["signature"]["secret"]:
+            # The secret is a parameter that may be absent.
+            del merged["signature"]
         if "url" not in merged:
             report.add((*loc, "url"), f"expected this key: the preset {name} leaves it to you")
         return _with_host(merged)

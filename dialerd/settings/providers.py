@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from dialerd.model.message import Channel, NumberFormat
 from dialerd.model.placeholder import OF_MESSAGE, placeholders
 from dialerd.model.receipt import ReceiptIds
+from dialerd.settings.callbacks import InboundFields, ReceiptFields, Signature
 from dialerd.settings.gateway import (
     Answer,
     Charset,
@@ -22,11 +23,11 @@ from dialerd.settings.gateway import (
     Method,
     Probe,
     ProviderId,
-    ReceiptFields,
 )
 from dialerd.settings.sources import Hidden
 from dialerd.settings.tables import STRICT, Clash
 from dialerd.settings.values import (
+    Certificates,
     Flag,
     Folder,
     FreeText,
@@ -44,6 +45,7 @@ from dialerd.settings.values import (
 
 __all__ = [
     "PROVIDERS",
+    "Alphabet",
     "Bind",
     "DiscardProvider",
     "FileProvider",
@@ -74,6 +76,14 @@ class Tls(StrEnum):
 
     NONE = "none"
     TLS = "tls"
+
+
+class Alphabet(StrEnum):
+    """What an SMSC takes for its default alphabet (data_coding 0); the words are Python's for those that are none."""
+
+    GSM7 = "gsm7"
+    LATIN_1 = "latin-1"
+    ASCII = "ascii"
 
 
 class LongSms(StrEnum):
@@ -133,7 +143,10 @@ class DiscardProvider(BaseProvider):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SmppProvider(BaseProvider):
-    """An SMSC that speaks SMPP 3.4. A type of number or numbering plan of None follows from the address."""
+    """An SMSC that speaks SMPP 3.4. A type of number or numbering plan of None follows from the address.
+
+    `ca` has the certificates, in PEM, by one of which the SMSC's must be signed; None: those that the host trusts.
+    """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})
 
@@ -147,15 +160,23 @@ class SmppProvider(BaseProvider):
     window: Annotated[int, whole(1, 10_000)] = 20
     binds: Annotated[int, whole(1, 100)] = 1
     tls: Annotated[Tls, one_of(Tls)] = Tls.NONE
+    ca: Certificates | None = Field(default=None, repr=False)
     response_timeout_s: Seconds = 10.0
     enquire_link_s: Seconds = 30.0
     source_ton: Octet | None = None
     source_npi: Octet | None = None
     dest_ton: Octet | None = None
     dest_npi: Octet | None = None
+    alphabet: Annotated[Alphabet, one_of(Alphabet)] = Alphabet.GSM7
     long: Annotated[LongSms, one_of(LongSms)] = LongSms.UDH
     receipts: Flag = True
     receipt_ids: Annotated[ReceiptIds, one_of(ReceiptIds)] = ReceiptIds.AUTO
+
+    @staticmethod
+    def clashes(given: Mapping[str, Any]) -> Iterator[Clash]:
+        """Yield what the keys have against each other."""
+        if "ca" in given and given.get("tls", Tls.NONE) == Tls.NONE:
+            yield "ca", 'expected tls = "tls" beside it: nothing is encrypted without'
 
 
 #: The keys of an http provider in which placeholders stand.
@@ -166,9 +187,12 @@ TEMPLATES = ("url", "query", "form", "json", "body", "headers")
 class HttpKeys(BaseProvider):
     """What a gateway is asked, and how its answers are read.
 
-    None means: `method` GET, or POST if there is something to carry; `connections` as many as `max_in_flight`;
-    `success` any 2xx; `throttled` 429 and 503; `unavailable` 401 and 407; nothing is `permanent`; the answer names no
+    None means: `method` GET, or POST if there is something to carry; `connections` as many as `max_in_flight`; `each`:
+    the answer has one verdict, not one for each part in an array; `success` any 2xx; `throttled` 429 and 503;
+    `unavailable` 401 and 407; nothing is `permanent`; the answer names no
     id; `idempotency_key`: the gateway knows none.
+
+    `receipt` and `inbound` are what it calls back, `signature` is how it signs that; None: it does not.
     """
 
     channels: ClassVar[frozenset[Channel]] = frozenset({Channel.SMS})
@@ -187,6 +211,7 @@ class HttpKeys(BaseProvider):
     timeout_s: Seconds = 10.0
     connections: Annotated[int, whole(1, 10_000)] | None = None
     keep_alive: Flag = True
+    each: Name | None = None
     success: Answer | None = None
     id: ProviderId | None = None
     permanent: Answer | None = None
@@ -195,6 +220,8 @@ class HttpKeys(BaseProvider):
     idempotency_key: HeaderName | None = None
     probe: Annotated[Probe, one_of(Probe)] = Probe.HEAD
     receipt: ReceiptFields | None = None
+    inbound: InboundFields | None = None
+    signature: Signature | None = Field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -202,6 +229,7 @@ class HttpProvider(HttpKeys):
     """A gateway that is spoken to over HTTP. `load` has filled in what its preset says, and `filled` tells what."""
 
     preset: Name | None = None
+    ca: Certificates | None = Field(default=None, repr=False)
     parameters: dict[str, FreeText] = Field(default_factory=dict, repr=False)
     filled: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
 
@@ -250,6 +278,7 @@ class SmtpProvider(BaseProvider):
     host: Name
     port: Port = 587
     security: Annotated[Security, one_of(Security)] = Security.STARTTLS
+    ca: Certificates | None = Field(default=None, repr=False)
     username: Name | None = None
     password: Secret | None = Field(default=None, repr=False)
     connections: Annotated[int, whole(1, 1000)] = 10
@@ -263,6 +292,8 @@ class SmtpProvider(BaseProvider):
         if ("username" in given) != ("password" in given):
             missing = "password" if "username" in given else "username"
             yield missing, "expected this key: username and password go together"
+        if "ca" in given and given.get("security") == Security.NONE:
+            yield "ca", "expected another security than none beside it: nothing is encrypted without"
 
 
 Provider = FileProvider | DiscardProvider | SmppProvider | HttpProvider | SmtpProvider

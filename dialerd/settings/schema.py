@@ -17,6 +17,7 @@ from dialerd.settings.values import (
     ListenAt,
     Name,
     Network,
+    Origin,
     Secret,
     Text,
     expected,
@@ -138,11 +139,16 @@ class WordsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ApiSettings:
-    """HTTP: where it listens, how many hours a token lives, and how large a request may be, in MB."""
+    """HTTP: where it listens, how many hours a token lives, and how large a request, or a base of /v1, may be, in MB.
+
+    `origins` are those of web pages whose forms may send by /porthole/.
+    """
 
     listen: ListenAt
     token_hours: Annotated[float, number(most=87_600)] = 12.0
     campaign: Name | None = None
     trusted_proxies: tuple[Network, ...] = ()
     max_body_mb: Annotated[float, number(most=4096)] = 64.0
+    max_base_mb: Annotated[float, number(most=1_000_000)] = 4096.0
+    origins: tuple[Origin, ...] = ()
     inbound: InboundSettings = Field(default_factory=InboundSettings)

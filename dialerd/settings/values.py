@@ -6,6 +6,7 @@ Nothing is converted by guess: a bool is no number and a number no string. Only 
 import difflib
 import functools
 import re
+import ssl
 import unicodedata
 import zoneinfo
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ from dialerd.model.errors import BadAddress
 from dialerd.settings.sources import Hidden, HiddenPath
 
 __all__ = [
+    "Certificates",
     "Day",
     "Flag",
     "Folder",
@@ -37,6 +39,7 @@ __all__ = [
     "MaybeEmptySecret",
     "Name",
     "Network",
+    "Origin",
     "Pattern",
     "PerSecond",
     "Region",
@@ -57,6 +60,10 @@ __all__ = [
 
 #: RFC 5322's mailbox without its comments and folding; letters of any script.
 ADDRESS = r"[^\s@<>()\[\],;:\\\"]+@[^\s@<>()\[\],;:\\\"]+"
+#: The serialization of an origin (HTML standard, 7.1.1): no path, and the scheme's own port is left out. IPv6 addresses
+#: cannot stand in a Content-Security-Policy (CSP 3, 2.3.1), so not here either.
+ORIGIN = re.compile(r"(https?)://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::([1-9]\d{0,4}))?", re.ASCII)
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 DISPLAY_NAME = r"\"(?:[^\"\\]|\\.)*\"|[^@<>()\[\],;:\\\"]*"
 MAILBOX = re.compile(rf"{ADDRESS}|(?:{DISPLAY_NAME})\s*<{ADDRESS}>")
 
@@ -177,6 +184,16 @@ def _folder(value: object) -> Path:
     return HiddenPath(text) if isinstance(text, Hidden) else Path(text)
 
 
+def _certificates(value: object) -> str:
+    what = 'certificates in PEM, such as { file = "ca.pem" }'
+    text = word(1, 1_000_000, lines=True)(value)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=str(text))
+    except (ssl.SSLError, ValueError):
+        raise expected(what) from None
+    return text
+
+
 def _day(value: object) -> date:
     # A TOML date and time is a date to isinstance.
     if type(value) is not date:
@@ -276,10 +293,22 @@ def _listen(value: object) -> Listen:
     return Listen(Hidden(host) if isinstance(value, Hidden) else host, int(found[3]))
 
 
+def _origin(value: object) -> str:
+    text = _line(value)
+    found = ORIGIN.fullmatch(text)
+    if found is None or int(found[2] or 1) > 65535 or text.endswith(DEFAULT_PORTS[found[1]]):
+        raise expected(
+            "an origin as browsers write it, such as https://forms.example.com or http://10.0.0.5:8080",
+            "scheme, host and port, in small letters, without the scheme's own port and without / at the end",
+        )
+    return text
+
+
 #: A string on one line, empty or not.
 Line = Annotated[str, PlainValidator(_line)]
 #: What something is called.
 Name = Annotated[str, PlainValidator(_name)]
+Certificates = Annotated[str, PlainValidator(_certificates)]
 #: A string that may have several lines, but begins with something.
 Text = Annotated[str, PlainValidator(word(1, 100_000, lines=True))]
 #: A string that may have several lines, and may be empty.
@@ -295,6 +324,8 @@ Zone = Annotated[str, PlainValidator(_zone)]
 Region = Annotated[str, PlainValidator(_region)]
 Mailbox = Annotated[str, PlainValidator(_mailbox)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+#: Where a web page comes from, as browsers write it.
+Origin = Annotated[str, PlainValidator(_origin)]
 ListenAt = Annotated[Listen, PlainValidator(_listen)]
 #: How many a second; its inverse, the seconds between two, stays a number one can wait for.
 PerSecond = Annotated[float, number(least=0.000001, most=1_000_000)]

@@ -102,13 +102,29 @@ def remove(connection: Connection, channel: Channel, value: str, *, campaign: st
     return connection.execute(statement, {"channel": channel, "value": value, "campaign": campaign}).rowcount > 0
 
 
-def entries(connection: Connection, *, after: int = 0, most: int = 1000) -> Iterator[tuple[int, Entry]]:
-    """Yield entries in the order in which they came, with the number to go on from (`after`)."""
+def entries(
+    connection: Connection,
+    *,
+    after: int = 0,
+    most: int = 1000,
+    channel: Channel | None = None,
+    values: Sequence[str] = (),
+    campaign: str | None = None,
+) -> Iterator[tuple[int, Entry]]:
+    """Yield entries in the order in which they came, with the number to go on from (`after`).
+
+    Those of one channel, with one of these values or of one campaign, where such are given.
+    """
+    conditions = ["id > :after"]
+    conditions += ["channel = :channel"] if channel is not None else []
+    conditions += [any_of(connection, "value", "given", "text")] if values else []
+    conditions += ["campaign = :campaign"] if campaign is not None else []
     statement = text(
         "SELECT id, channel, value, campaign, reason, expires, created FROM blacklist"
-        " WHERE id > :after ORDER BY id LIMIT :most"
+        f" WHERE {' AND '.join(conditions)} ORDER BY id LIMIT :most"
     ).columns(expires=Instant, created=Instant)
-    for row in connection.execute(statement, {"after": after, "most": most}):
+    bound = {"after": after, "most": most, "channel": channel and str(channel), "campaign": campaign}
+    for row in connection.execute(statement, bound | {"given": bind_list(connection, values)}):
         yield (
             row.id,
             Entry(

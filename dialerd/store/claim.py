@@ -19,7 +19,7 @@ from dialerd.model.turns import share
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.blacklist import blocked
 from dialerd.store.columns import Instant, as_instant
-from dialerd.store.lanes import Candidate, Lane, candidates, lanes
+from dialerd.store.lanes import Candidate, Lane, bound_without, candidates, lanes, passed_by
 from dialerd.store.pace import book, gates
 from dialerd.store.parts import accepted_parts
 from dialerd.store.pause import paused
@@ -41,21 +41,27 @@ MOST_ROUNDS = 4
 class Terms:
     """What one open campaign may do now: `permits` attempts more on this node.
 
-    `only_bound`: another provider is in charge of it, and only what this one may have some of is taken.
+    `away` are those of its providers in whose place the next ones send.
     """
 
     campaign: Campaign
     permits: int
-    only_bound: bool = False
+    away: frozenset[str] = frozenset()
 
     def takes(self, bound: str, provider: str) -> bool:
-        """Tell whether `provider` may take what is bound to one that may have some of it; "" is to none.
+        """Tell whether `provider` may take what stands in a lane that is `bound` so (see lanes.Lane).
 
-        What is bound to a provider that has left the campaign may be sent by whoever is in charge.
+        What is bound to a provider that has left the campaign may be sent by whoever is in charge: the first that is
+        not away. Those who have passed it on are left out, unless all of them have.
         """
         if bound == provider:
             return True
-        return not self.only_bound and bound not in self.campaign.providers
+        passed = passed_by(bound)
+        if not passed and bound in self.campaign.providers:
+            return False
+        asked = [name for name in self.campaign.providers if name not in passed] or self.campaign.providers
+        in_charge = next((name for name in asked if name == provider or name not in self.away), None)
+        return in_charge == provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,8 @@ class Order:
 
     `awake` tells whether recipients of a zone may be written to now; `examine` computes what intake would have, and
     raises Refused. `up_to_seq` leaves out what came later. `provider_interval_s` is seconds for a part, None for no
-    limit.
+    limit. `accepts` tells by destination and address whether the provider takes a number, where it is particular: of a
+    campaign with several providers, what one does not take is passed on to the next that does.
     """
 
     provider: str
@@ -77,6 +84,7 @@ class Order:
     awake: Callable[[Campaign, str], bool]
     examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined]
     up_to_seq: int | None = None
+    accepts: Callable[[Campaign, str, str], bool] | None = None
 
 
 @dataclass
@@ -92,6 +100,8 @@ class Claimed:
     more: bool = False
     free_in_s: float | None = None
     ended: dict[Status, int] = field(default_factory=dict)
+    #: So many were passed on to other providers.
+    passed: int = 0
     #: Of long SMS, by id: the parts that the provider has taken before.
     accepted: Mapping[str, Mapping[int, str | None]] = field(default_factory=dict, repr=False)
 
@@ -122,6 +132,8 @@ class _Claim:
         self.picked: list[tuple[Candidate, Examined | None]] = []
         self.endings: list[Ending] = []
         self.touched: list[tuple[int, Examined]] = []
+        #: Rows that this provider does not accept, and who has passed them on by now.
+        self.passed: list[tuple[int, str]] = []
         #: Campaigns with messages that were picked and must wait for their pace.
         self.put_back: set[str] = set()
 
@@ -147,6 +159,7 @@ class _Claim:
         if partly:
             result.accepted = accepted_parts(self.connection, partly)
         result.more, result.free_in_s = self._left(waiting)
+        result.passed = len(self.passed)
         for ending in self.endings:
             result.ended[ending.status] = result.ended.get(ending.status, 0) + 1
         return result
@@ -251,8 +264,25 @@ class _Claim:
             self.touched.append((row.seq, examined))
             if campaign.recipient_hours and not self.order.awake(campaign, examined.zone):
                 return
+        if campaign.fallbacks and not self._is_accepted(row, examined, campaign):
+            return
         self.picked.append((row, examined))
         self.permits[row.campaign] -= 1
+
+    def _is_accepted(self, row: Candidate, examined: Examined | None, campaign: Campaign) -> bool:
+        """Tell whether this provider takes the number; if not, pass the row on to those that were not asked yet."""
+        address = examined.address if examined else row.address or ""
+        provider, accepts = self.order.provider, self.order.accepts
+        if accepts is None or row.bound == provider or accepts(campaign, row.destination, address):
+            return True
+        passed = passed_by(row.bound) | {provider}
+        if passed.issuperset(campaign.providers):
+            # Whoever was asked before, perhaps under other rules, did not take it either.
+            channel = "number" if campaign.channel is Channel.SMS else "address"
+            self.endings.append(Ending(row.seq, Status.FAILED, f"no provider accepts this {channel} (accept)"))
+        else:
+            self.passed.append((row.seq, bound_without(passed)))
+        return False
 
     def _waited_s(self, row: Candidate) -> float:
         due_since = as_instant(row.due_since)
@@ -320,6 +350,11 @@ class _Claim:
             self.connection.execute(
                 text("UPDATE sms_spool SET address = :address, zone = :zone, parts = :parts WHERE seq = :seq"),
                 [{"seq": seq, "address": e.address, "zone": e.zone, "parts": e.parts} for seq, e in self.touched],
+            )
+        if self.passed:
+            self.connection.execute(
+                text("UPDATE sms_spool SET bound = :bound WHERE seq = :seq"),
+                [{"seq": seq, "bound": bound} for seq, bound in self.passed],
             )
         if self.endings:
             finish_waiting(self.connection, self.endings, now=self.order.now)

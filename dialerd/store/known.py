@@ -63,7 +63,7 @@ class Candidate(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """A message in the spool that the provider may have."""
+    """A message in the spool that the provider may have; `parted`: it has named some of its parts."""
 
     seq: int
     id: str
@@ -73,6 +73,7 @@ class Doubt(NamedTuple):
     parts: int
     taken: int
     claimed_at: datetime | None
+    parted: bool
 
 
 class OnItsWay:
@@ -117,7 +118,10 @@ def _tail_of(given: str) -> str:
     return TAIL.replace("address", given)
 
 
-DOUBT = "seq, id, state, address, attempts, coalesce(parts, 1) AS parts, taken, claimed_at"
+DOUBT = (
+    "seq, id, state, address, attempts, coalesce(parts, 1) AS parts, taken, claimed_at,"
+    " EXISTS (SELECT 1 FROM sms_part p WHERE p.message = sms_spool.id) AS parted"
+)
 DOUBT_TYPES: dict[str, Any] = {"id": MessageId, "claimed_at": Instant}
 
 

@@ -1,10 +1,11 @@
 """Lanes: the queued messages of one campaign and one set of recipients' zones, read from their heads.
 
-What only one provider may send, since it may have some of it, stands in a lane of its own (`bound`).
+What only one provider may send, since it may have some of it, stands in a lane of its own (`bound`), and so does what
+some providers have passed on, whose `accept` does not match its number.
 What waits elsewhere (deferred, held, closed campaigns) does not stand in the queue's index or is not looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,7 +16,10 @@ from sqlalchemy.engine import Connection
 
 from dialerd.store.columns import JSON_DETAILS, MessageId
 
-__all__ = ["Candidate", "Lane", "candidates", "lanes"]
+__all__ = ["Candidate", "Lane", "bound_without", "candidates", "lanes", "passed_by"]
+
+#: No provider's name has it: it leads each of those that have passed a message on.
+PASSED = "\n"
 
 
 class Candidate(NamedTuple):
@@ -42,6 +46,7 @@ class Candidate(NamedTuple):
     taken: int
     reference: int | None
     answers: str | None
+    bound: str
 
 
 COLUMNS = ", ".join(Candidate._fields)
@@ -83,7 +88,8 @@ HEADS = {
 class Lane:
     """A place in a lane: `priority` of its first message that was not looked at yet, None when it is empty.
 
-    `bound` is the provider that alone may send what stands in it, "" where any of the campaign's may.
+    `bound` is the provider that alone may send what stands in it, "" where any of the campaign's may, or names those
+    that may not (see passed_by).
     """
 
     campaign: str
@@ -91,6 +97,16 @@ class Lane:
     priority: int | None
     after: int = -1
     bound: str = ""
+
+
+def passed_by(bound: str) -> frozenset[str]:
+    """Return the providers that have passed on what is bound so, to whichever other one accepts it."""
+    return frozenset(bound.split(PASSED)[1:])
+
+
+def bound_without(passed: Iterable[str]) -> str:
+    """Return how a message is bound that these providers have passed on."""
+    return "".join(PASSED + name for name in sorted(passed))
 
 
 def lanes(connection: Connection) -> list[Lane]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from dialerd.model.receipt import Delivery, Receipt, address_of, is_short, outranks, same_address
+from dialerd.model.receipt import Delivery, Receipt, address_of, is_short, same_address
 from dialerd.store.deliveries import Said, record
 from dialerd.store.known import (
     KEPT,
@@ -53,14 +53,13 @@ def match(connection: Connection, told: Sequence[Told], now: datetime) -> set[in
         found = candidates.get(n, [])
         if one.own_id in own:
             where = own[one.own_id]
-            if isinstance(where, Doubt):
+            mine = [each for each in found if each.message == one.own_id and each.part is not None]
+            if len(mine) == 1:
+                message, part = one.own_id, mine[0].part
+            elif isinstance(where, Doubt):
                 doubt = where if _is_taken(where, receipt) else None
-            else:
-                mine = [each for each in found if each.message == one.own_id and each.part is not None]
-                if len(mine) == 1:
-                    message, part = one.own_id, mine[0].part
-                elif not where:
-                    message = one.own_id
+            elif not where:
+                message = one.own_id
         elif one.own_id is None:
             unsure = _may_be_another(one, n, of_address, on_its_way, doubts, now)
             if len(found) == 1 and not unsure:
@@ -82,13 +81,16 @@ def match(connection: Connection, told: Sequence[Told], now: datetime) -> set[in
 
 
 def _is_taken(doubt: Doubt, receipt: Receipt) -> bool:
-    """Tell whether a receipt that echoes our id ends the message's waiting: nobody is trying it, and it has gone."""
-    if doubt.taken or doubt.state == "sending" or not doubt.attempts:
+    """Tell whether a receipt that echoes our id ends the message's waiting: nobody is trying it, and it has gone.
+
+    Where some parts were taken and others refused, that of one says nothing of the others.
+    """
+    if doubt.parted or doubt.state == "sending" or not doubt.attempts:
         return False
     if doubt.state == "in_doubt":
         return True
-    # It is to be sent again: not if it has arrived.
-    return doubt.state in {"deferred", "queued"} and outranks(receipt.delivery, Delivery.UNDELIVERED)
+    # It is to be sent again: not if the provider has it, unless it has given it up.
+    return doubt.state in {"deferred", "queued"} and receipt.delivery is not Delivery.UNDELIVERED
 
 
 def _may_be_another(

@@ -78,10 +78,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What is done to messages in one of the states `of`: a `status` ends them, else `change` is the UPDATE's SET."""
+    """What is done to messages in one of the states `of`: a `status` ends them, else `change` is the UPDATE's SET.
+
+    `staged` is the same for lines of a loaded base that stand before the spool yet; empty: it means none of those.
+    """
 
     of: frozenset[State]
     change: str = ""
+    staged: str = ""
     status: Status | None = None
     error: str | None = None
     priority: int | None = None
@@ -102,12 +106,13 @@ class Found:
 WAITING = frozenset({State.QUEUED, State.DEFERRED})
 DOUBTFUL = frozenset({State.IN_DOUBT})
 
-HOLD = Verb(WAITING, "state = 'held'")
+HOLD = Verb(WAITING, "state = 'held'", "state = 'held'")
 
 #: What was loaded as held is due from its release on; a retry or a calldate that lies ahead still counts.
 RELEASE = Verb(
     frozenset({State.HELD}),
     "state = CASE WHEN due_at > :now THEN 'deferred' ELSE 'queued' END, due_since = coalesce(due_since, :now)",
+    "state = 'queued'",
 )
 CANCEL = Verb(WAITING | {State.HELD, State.IN_DOUBT}, status=Status.CANCELLED, error="cancelled by operator")
 
@@ -124,7 +129,7 @@ def set_priority(priority: int) -> Verb:
     """Return the verb that gives messages this priority, 1 (first) to 9999 (last)."""
     if not 1 <= priority <= 9999:
         raise Refused(f"a priority is a number from 1 (first) to 9999 (last), not {priority}")
-    return Verb(WAITING | {State.HELD}, "priority = :priority", priority=priority)
+    return Verb(WAITING | {State.HELD}, "priority = :priority", "priority = :priority", priority=priority)
 
 
 def find(

@@ -17,7 +17,7 @@ from dialerd.store.matching import match
 from dialerd.store.probes import each
 from dialerd.store.tables import NAMED, parked_receipt
 
-__all__ = ["KEPT", "Received", "Told", "expire_parked", "look_again", "next_look", "receive", "settled"]
+__all__ = ["KEPT", "Received", "Told", "any_parked", "expire_parked", "look_again", "next_look", "receive", "settled"]
 
 #: A parked receipt is looked at again after so long, each time five times as long, but at least every hour.
 FIRST_LOOK_S, LONGEST_LOOK_S = 2.0, 3600.0
@@ -44,12 +44,15 @@ def receive(connection: Connection, told: Sequence[Told], *, now: datetime) -> R
     return Received(len(matched), len(parked), len(left) - len(parked))
 
 
+def any_parked(connection: Connection) -> bool:
+    """Tell whether receipts wait for their message to become known."""
+    return connection.execute(text("SELECT min(seq) FROM parked_receipt")).scalar() is not None
+
+
 def settled(
     connection: Connection, *, answered: Sequence[tuple[str, str]], messages: Sequence[str], now: datetime
 ) -> int:
     """Apply the receipts that came too early: of these (provider, its id) and of these messages; return how many."""
-    if connection.execute(text("SELECT min(seq) FROM parked_receipt")).scalar() is None:
-        return 0
     keys = [(provider, key) for provider, given in answered for key in receipts_for(given)]
     found = {one.parked: one for one in _parked_by_id(connection, keys)}
     own = text(

@@ -14,7 +14,17 @@ from dialerd.store.columns import Instant
 from dialerd.store.settle import Ending, finish_waiting
 from dialerd.store.tables import sms_spool
 
-__all__ = ["NewMessage", "count_queued", "expire", "newest_seq", "next_ripe", "oldest_waiting", "ripen", "submit"]
+__all__ = [
+    "NewMessage",
+    "count_by_bound",
+    "count_queued",
+    "expire",
+    "newest_seq",
+    "next_ripe",
+    "oldest_waiting",
+    "ripen",
+    "submit",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +125,14 @@ def count_queued(connection: Connection, *, campaigns: Sequence[str], up_to_seq:
     statement = text(f"SELECT count(*) FROM sms_spool WHERE state = 'queued' AND seq <= :up_to_seq AND {known}")
     found = connection.execute(statement, {"up_to_seq": up_to_seq, "campaigns": bind_list(connection, campaigns)})
     return found.scalar() or 0
+
+
+def count_by_bound(connection: Connection, *, campaigns: Sequence[str], up_to_seq: int) -> dict[tuple[str, str], int]:
+    """Return how many messages of these campaigns are queued, up to a seq, by campaign and `bound` (see lanes.Lane)."""
+    known = any_of(connection, "campaign", "campaigns", "text")
+    statement = text(
+        "SELECT campaign, bound, count(*) FROM sms_spool WHERE state = 'queued' AND seq <= :up_to_seq"
+        f" AND {known} GROUP BY campaign, bound"
+    )
+    found = connection.execute(statement, {"up_to_seq": up_to_seq, "campaigns": bind_list(connection, campaigns)})
+    return {(campaign, bound): count for campaign, bound, count in found}

@@ -1,5 +1,7 @@
 """Staged lines on their way out of upload_line: into the spool once their upload is loaded, nowhere if it failed.
 
+An operator's hand reaches them too: what is said of a base is true of its lines that are not in the spool yet.
+
 Each line stands in upload_line or in sms_spool, and changes over in one transaction. `moved` says that nothing of an
 upload is staged any more.
 """
@@ -10,16 +12,19 @@ from datetime import datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
+from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import Instant, MessageId
+from dialerd.store.operate import Selection, Verb
 from dialerd.store.uploads import sql_of
 
-__all__ = ["Step", "discard", "failed_unmoved", "move", "unmoved"]
+__all__ = ["Step", "act_staged", "discard", "failed_unmoved", "move", "unmoved"]
 
 #: Characters of one step's lines: a step of long mails takes no longer than one of many short SMS.
 MOST_CHARACTERS = 1 << 20
 
 
 CARRIED = "id, campaign, destination, data, priority, source, details, state, address, zone, parts"
+ENDED = "id, campaign, destination, data, priority, source, details, address, parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,43 @@ def move(connection: Connection, upload: str, *, after: int = 0, most: int, now:
         )
     _delete(connection, upload, after, step)
     return step
+
+
+def act_staged(
+    connection: Connection, upload: str, selection: Selection, verb: Verb, *, after: int = 0, most: int, now: datetime
+) -> tuple[Step, int]:
+    """Do it to the next staged lines of a loaded upload; return how far that went, and how many it was done to.
+
+    Of the selection, campaign and state count here; `after` and a step's count of 0 are as for move.
+    """
+    if not _lock_unmoved(connection, upload, "loaded"):
+        return Step(0, after), 0
+    step = _next_step(connection, upload, after, most)
+    if not step.count:
+        return step, 0
+    chosen = f"upload = :upload AND line > :after AND line <= :last AND {any_of(connection, 'state', 'states', 'text')}"
+    if selection.campaign is not None:
+        chosen += " AND campaign = :campaign"
+    states = verb.of if selection.state is None else verb.of & {selection.state}
+    bound = {
+        "upload": upload, "after": after, "last": step.last, "campaign": selection.campaign,
+        "states": bind_list(connection, sorted(states)), "priority": verb.priority, "now": now,
+        "status": verb.status and str(verb.status), "error": verb.error,
+    }  # fmt: skip
+    if verb.status is None:
+        statement = sql_of(f"UPDATE upload_line SET {verb.staged} WHERE {chosen}")
+        return step, connection.execute(statement, bound).rowcount
+    ended = connection.execute(
+        sql_of(
+            f"INSERT INTO sms_repo ({ENDED}, base, status, error, attempts, dateprocessed, queued_at)"
+            f" SELECT {ENDED}, (SELECT base FROM upload WHERE id = :upload), :status, :error, 0, :now, :now"
+            f" FROM upload_line WHERE {chosen} ORDER BY line",
+            bindparam("now", type_=Instant),
+        ),
+        bound,
+    ).rowcount
+    connection.execute(sql_of(f"DELETE FROM upload_line WHERE {chosen}"), bound)
+    return step, ended
 
 
 def _ids(connection: Connection, state: str) -> list[str]:

@@ -114,21 +114,26 @@ def report(
     )
 
 
-def base_counts(connection: Connection, bases: Sequence[str]) -> dict[str, dict[str, int]]:
+def base_counts(
+    connection: Connection, bases: Sequence[str], *, after_seq: int = 0, after_repo_seq: int = 0
+) -> dict[str, dict[str, int]]:
     """Return how many messages of each base are in each state or status; `moving` ones stand before the spool yet.
 
-    One statement, so one snapshot: a message on its way is counted once. It reads the spool and the repo whole.
+    One statement, so one snapshot: a message on its way is counted once. It reads the spool and the repo whole, or
+    what stands in them behind these seqs.
     """
     named = any_of(connection, "base", "bases", "text")
     statement = text(
         "SELECT u.base AS base, 'moving' AS state, count(*) FROM upload_line l JOIN upload u ON u.id = l.upload"
         f" WHERE u.state = 'loaded' AND NOT u.moved AND {named} GROUP BY u.base"
-        f" UNION ALL SELECT base, state, count(*) FROM sms_spool WHERE {named} GROUP BY base, state"
-        f" UNION ALL SELECT base, status, count(*) FROM sms_repo WHERE {named} GROUP BY base, status"
+        f" UNION ALL SELECT base, state, count(*) FROM sms_spool WHERE seq > :after_seq AND {named}"
+        f" GROUP BY base, state UNION ALL SELECT base, status, count(*) FROM sms_repo WHERE seq > :after_repo_seq"
+        f" AND {named} GROUP BY base, status"
     )
     order = ["moving", *State, *Status]
     counts: dict[str, dict[str, int]] = {base: {} for base in bases}
-    found = connection.execute(statement, {"bases": bind_list(connection, bases)}).all()
+    bound = {"bases": bind_list(connection, bases), "after_seq": after_seq, "after_repo_seq": after_repo_seq}
+    found = connection.execute(statement, bound).all()
     for base, state, n in sorted(found, key=lambda row: order.index(row[1])):
         counts[base][state] = n
     return counts

@@ -11,6 +11,7 @@ some spelling (TAIL). Both are expressions that an index holds, spelt alike here
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -144,7 +145,8 @@ sms_spool = Table(
     Column("address", Text),
     Column("zone", Text, nullable=False, server_default=ZONE_NOT_ASKED),
     Column("parts", Integer),
-    # Through whom the last attempt went; `bound`: only they may make the next, since they may have (some of) it.
+    # Through whom the last attempt went; `bound`: only they may make the next, since they may have (some of) it, or
+    # those who may not, since they do not accept its number (lanes.py).
     Column("provider", Text),
     Column("bound", Text, nullable=False, server_default=""),
     # Of a long SMS: how many parts the provider has taken (sms_part names them), under which reference.
@@ -298,6 +300,7 @@ sms_inbound = Table(
     # Of all it says, and about when: what a provider repeats is stored once.
     Column("fingerprint", Text),
     Index("uq_sms_inbound_fingerprint", "fingerprint", unique=True),
+    Index("ix_sms_inbound_received", "received", "id"),
 )
 
 # Parts of long inbound SMS, until all are there, and for a day after, so that a repeated part is known.
@@ -336,6 +339,12 @@ upload = Table(
     Column("moved", Boolean, nullable=False, server_default=text("false")),
     # When the loading process last showed a sign of life.
     Column("touched", Instant, nullable=False, server_default=now()),
+    # Why it failed, or which upload had brought in the same file; neither: its process died.
+    Column("error", Text),
+    Column("same_as", MessageId),
+    # The last seq of sms_spool and of sms_repo before it was loaded: its messages come behind.
+    Column("after_seq", BigInteger, nullable=False, server_default="0"),
+    Column("after_repo_seq", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("state IN ('loading', 'loaded', 'failed')", name="state"),
     Index("ix_upload_digest", "digest", "base"),
 )

@@ -41,7 +41,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that was, or is being, loaded."""
+    """A file that was, or is being, loaded.
+
+    A failed one has an `error`, or the same file is upload `same_as`; if neither is so, its process died.
+    """
 
     id: str
     filename: str
@@ -52,6 +55,8 @@ class Upload:
     rejected: int
     created: datetime
     finished: datetime | None
+    error: str | None = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +86,8 @@ class BadLine:
     text: str
 
 
-SHOWN = "id, filename, base, channel, state, accepted, rejected, created, finished"
-TYPES: dict[str, Any] = {"id": MessageId, "created": Instant, "finished": Instant}
+SHOWN = "id, filename, base, channel, state, accepted, rejected, created, finished, error, same_as"
+TYPES: dict[str, Any] = {"id": MessageId, "created": Instant, "finished": Instant, "same_as": MessageId}
 
 LINE_TYPES = {
     "line": "bigint",
@@ -106,17 +111,24 @@ def begin(
     connection: Connection, id_: str, *, filename: str, base: str, channel: str, digest: str, since: datetime | None,
     now: datetime,
 ) -> Upload | None:  # fmt: skip
-    """Begin an upload, unless the same file was loaded into the same base after `since`: return that one then."""
+    """Begin an upload, unless the same file was loaded into the same base after `since`: return that one then.
+
+    One that was registered (store/bases.py) goes on; Refused if it was cancelled meanwhile.
+    """
     if since is not None and (earlier := same_upload(connection, digest, base, since)):
         return earlier
-    connection.execute(
+    begun = connection.execute(
         sql_of(
             "INSERT INTO upload (id, filename, base, channel, digest, created, touched)"
-            " VALUES (:upload, :filename, :base, :channel, :digest, :now, :now)",
+            " VALUES (:upload, :filename, :base, :channel, :digest, :now, :now) ON CONFLICT (id) DO UPDATE"
+            " SET channel = excluded.channel, digest = excluded.digest, touched = excluded.touched"
+            " WHERE upload.state = 'loading'",
             NOW,
         ),
         {"upload": id_, "filename": filename, "base": base, "channel": channel, "digest": digest, "now": now},
-    )
+    ).rowcount
+    if not begun:
+        raise Refused(_given_up(id_))
     return None
 
 
@@ -199,22 +211,35 @@ def finish(connection: Connection, upload: str, *, since: datetime | None, now: 
         raise Refused(_given_up(upload))
     earlier = same_upload(connection, row.digest, row.base, since) if since is not None else None
     if earlier or not row.accepted:
-        fail(connection, upload, now=now)
+        fail(connection, upload, error=None if earlier else "no line was accepted", same_as=earlier, now=now)
         return earlier or upload_of(connection, upload)
     connection.execute(
-        sql_of("UPDATE upload SET state = 'loaded', finished = :now, touched = :now WHERE id = :upload", NOW),
+        sql_of(
+            "UPDATE upload SET state = 'loaded', finished = :now, touched = :now,"
+            " after_seq = coalesce((SELECT max(seq) FROM sms_spool), 0),"
+            " after_repo_seq = coalesce((SELECT max(seq) FROM sms_repo), 0) WHERE id = :upload",
+            NOW,
+        ),
         {"upload": upload, "now": now},
     )
     return upload_of(connection, upload)
 
 
-def fail(connection: Connection, upload: str, *, now: datetime) -> bool:
-    """Give up an upload that is loading; False if it is loading no more. Its rejected lines are kept."""
+def fail(
+    connection: Connection, upload: str, *, error: str | None = None, same_as: Upload | None = None, now: datetime
+) -> bool:
+    """Give up an upload that is loading; False if it is loading no more. Its rejected lines are kept.
+
+    `error` and `same_as` say why; without both it was interrupted, and may begin anew.
+    """
     statement = sql_of(
-        "UPDATE upload SET state = 'failed', accepted = 0, finished = :now WHERE id = :upload AND state = 'loading'",
+        "UPDATE upload SET state = 'failed', accepted = 0, finished = :now, error = :error, same_as = :same_as"
+        " WHERE id = :upload AND state = 'loading'",
         NOW,
+        bindparam("same_as", type_=MessageId),
     )
-    return connection.execute(statement, {"upload": upload, "now": now}).rowcount == 1
+    bound = {"upload": upload, "now": now, "error": error, "same_as": same_as.id if same_as else None}
+    return connection.execute(statement, bound).rowcount == 1
 
 
 def has_abandoned(connection: Connection, *, before: datetime) -> bool:

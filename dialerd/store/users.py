@@ -102,8 +102,8 @@ def add_token(
 
 
 def end_token(connection: Connection, digest: str, *, user: str) -> bool:
-    """Forget a token of this user; False if there is none."""
-    statement = text('DELETE FROM api_token WHERE digest = :digest AND "user" = :user')
+    """Forget a login's token of this user; False if there is none."""
+    statement = text('DELETE FROM api_token WHERE digest = :digest AND "user" = :user AND name IS NULL')
     return connection.execute(statement, {"digest": digest, "user": user}).rowcount > 0
 
 

@@ -18,7 +18,9 @@ from dialerd.api.context import Context, Health
 from dialerd.api.incoming import Incoming
 from dialerd.api.meters import Meters
 from dialerd.api.server import Server
+from dialerd.daemon import Doors
 from dialerd.intake import Intake
+from dialerd.model.receipt import Inbound, Receipt
 from dialerd.settings import Listen, Settings, load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
@@ -66,6 +68,22 @@ class Site:
         return await self.store.read(lambda connection: [tuple(row) for row in connection.execute(text(sql))])
 
 
+class Heard:
+    """The inbox, which remembers what was put into it."""
+
+    def __init__(self, site: Callable[[], Site], doors: Doors) -> None:
+        self._site, self._inbox = site, doors.inbox
+
+    async def receipt(self, receipt: Receipt) -> None:
+        self._inbox.settings = self._site().settings
+        await self._inbox.receipt(receipt)
+
+    async def inbound(self, inbound: Inbound) -> None:
+        self._inbox.settings = self._site().settings
+        await self._inbox.inbound(inbound)
+        self._site().received.append((inbound.phone, inbound.message))
+
+
 MakeSite = Callable[..., Any]
 
 
@@ -103,9 +121,6 @@ def opener(url: str, folder: Path) -> MakeSite:
         def clock() -> datetime:
             return site.now or datetime.now(UTC)
 
-        async def receive(phone: str, message: str) -> None:
-            site.received.append((phone, message))
-
         def wake() -> None:
             site.woken.set()
 
@@ -121,7 +136,7 @@ def opener(url: str, folder: Path) -> MakeSite:
             incoming=Incoming(store, folder / "incoming", settings=current, clock=clock, wake=wake),
             health=Health(),
             meters=Meters(),
-            receive=receive,
+            inbox=Heard(lambda: site, Doors(settings, store, clock)),
         )
         server = Server(build(context), Listen("127.0.0.1", 0))
         async with aiohttp.ClientSession() as client:

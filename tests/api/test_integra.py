@@ -48,6 +48,15 @@ async def test_a_token_from_login_to_end(site_on_each: MakeSite) -> None:
 
         assert 401 == (await site.post(f"{SMS}/SendSMS", ONE, headers=headers))[0]
         assert "0" == (await site.post(f"{AUTH}/EndSession", {"user": "ana", "token": token}))[1]
+
+        # Or as other calls have it, in the header; a key is no session.
+        other = {"Authorization": f"Basic {await site.token()}"}
+        assert "0" == (await site.post(f"{AUTH}/EndSession", {"user": "eve"}, headers=other))[1]
+        assert "1" == (await site.post(f"{AUTH}/EndSession", headers=other))[1]
+        assert (200, "0", "missing: token") == await site.post(f"{AUTH}/EndSession", {"user": "ana"})
+        key = await site.context.users.add_key("ana", "crm")
+        assert "0" == (await site.post(f"{AUTH}/EndSession", {"user": "ana", "token": key}))[1]
+        assert await site.context.users.user_of(key) == "ana"
         assert [(2,)] == await site.rows("SELECT count(*) FROM sms_spool")
         # A copy of the database opens nothing.
         assert token not in str(await site.rows("SELECT * FROM api_token"))

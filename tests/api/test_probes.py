@@ -64,6 +64,8 @@ async def test_the_page_for_people(site_with: MakeSite) -> None:
         status, body, _ = await site.get("/v1/docs")
         assert 200 == status
         assert "/v1/messages/batch" in body
+        assert "/v1/bases/{id}/errors" in body
+        assert "<code>text/csv</code> or <code>multipart/form-data</code>" in body
         assert "Idempotency-Key" in body
         assert "http://" not in body
         assert "https://" not in body

@@ -1,11 +1,21 @@
 """/v1: messages, lists, campaigns, blacklist; problems; and the same call made twice."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
+import pytest
+from sqlalchemy import insert
+
 from dialerd.model.errors import DatabaseGone
-from tests.api.conftest import MakeSite, Site
+from dialerd.store import received
+from dialerd.store.tables import sms_inbound
+from tests.api.conftest import MakeSite, Site, settings_of
+from tests.store.filled import NOW
 
 ONE = {"campaign": "Ventas->", "destination": "098344484", "text": "Hola ñ"}
 
@@ -136,12 +146,24 @@ async def test_an_operator(site_on_each: MakeSite) -> None:
         call = await caller(site)
         status, told = await call("POST", "/campaigns/Ventas-%3E/pause", {"reason": "wrong price"})
         assert (200, "paused") == (status, told["state"])
+        assert "paused" == (await call("GET", "/campaigns/Ventas-%3E"))[1]["state"]
         assert [("wrong price",)] == await site.rows("SELECT reason FROM pause")
         assert "open" == (await call("POST", "/campaigns/Ventas-%3E/resume"))[1]["state"]
 
         entry = {"value": "098344484", "expires": "2031-01-01T00:00:00Z"}
         assert ["59898344484"] == (await call("PUT", "/blacklist", entry))[1]["values"]
         assert 400 == (await call("POST", "/messages", ONE))[0]
+        await call("PUT", "/blacklist", {"value": "ana@example.com", "campaign": "Mail", "reason": "asked"})
+        for query, values in (
+            ("", ["59898344484", "ana@example.com"]), ("?value=%2B598%2098344484", ["59898344484"]),
+            ("?channel=email", ["ana@example.com"]), ("?campaign=Mail", ["ana@example.com"]), ("?value=091", None),
+        ):  # fmt: skip
+            status, page = await call("GET", f"/blacklist{query}")
+            assert (query, 200 if values is not None else 400) == (query, status)
+            assert values is None or values == [one["value"] for one in page["entries"]]
+        _, page = await call("GET", "/blacklist?limit=1")
+        _, page = await call("GET", f"/blacklist?limit=1&cursor={page['next']}")
+        assert [("ana@example.com", "asked")] == [(one["value"], one["reason"]) for one in page["entries"]]
         assert 200 == (await call("DELETE", "/blacklist?value=098344484"))[0]
         assert 201 == (await call("POST", "/messages", ONE))[0]
 
@@ -173,5 +195,82 @@ async def test_openapi(site_with: MakeSite) -> None:
         async with site.client.get(site.url("/v1/openapi.json")) as answer:
             told = await answer.json()
         assert told["openapi"].startswith("3.1")
+        assert [{"token": []}] == told["paths"]["/bases"]["post"]["security"]
         assert {"/messages", "/messages/batch", "/messages/{id}", "/campaigns", "/blacklist"} <= told["paths"].keys()
         assert all("401" in operation["responses"] for path in told["paths"].values() for operation in path.values())
+
+
+async def test_scheduled_messages_are_listed(site_on_each: MakeSite) -> None:
+    """What waits for its minute is listed page by page, of one campaign or of all, each message once."""
+    async with site_on_each() as site:
+        call = await caller(site)
+        ids = [
+            (await call("POST", "/messages", ONE | {"at": f"203{n}-01-02 10:00:00", "text": str(n)}))[1]["id"]
+            for n in range(3)
+        ]
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = f"place=scheduler&limit=2&campaign=Ventas-%3E{cursor and f'&cursor={cursor}'}"
+            status, page = await call("GET", f"/messages?{query}")
+            assert 200 == status
+            found += [one["id"] for one in page["messages"]]
+            cursor = page["next"]
+        assert sorted(ids) == found
+        assert [] == (await call("GET", "/messages?place=scheduler&campaign=Mail"))[1]["messages"]
+        for wrong in ("state=queued", "cursor=7"):
+            assert 400 == (await call("GET", f"/messages?place=scheduler&{wrong}"))[0]
+
+
+async def test_the_same_call_after_a_reload(site_with: MakeSite, tmp_path: Path, sqlite_url: str) -> None:
+    """A call made again is answered as before, though what it asks for would be judged in another way by now."""
+    async with site_with() as site:
+        call = await caller(site)
+        batch = {"messages": [ONE | {"campaign": "New"}, ONE]}
+        key = {"Idempotency-Key": "k"}
+        first = await call("POST", "/messages/batch", batch, headers=key)
+        assert (1, 1) == (first[1]["accepted"], first[1]["refused"])
+        one = await call("POST", "/messages", ONE, headers={"Idempotency-Key": "one"})
+        assert 201 == one[0]
+
+        site.settings = settings_of(tmp_path, sqlite_url, New="")
+        assert first == await call("POST", "/messages/batch", batch, headers=key)
+        site.settings = replace(site.settings, campaigns={})
+        assert first == await call("POST", "/messages/batch", batch, headers=key)
+        assert one == await call("POST", "/messages", ONE, headers={"Idempotency-Key": "one"})
+        assert [(2,)] == await site.rows("SELECT count(*) FROM sms_spool")
+
+
+async def test_inbound(site_on_each: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people sent to us is listed oldest first, page by page, by campaign, number and time."""
+    monkeypatch.setattr(received, "SCAN", 3)
+    async with site_on_each() as site:
+        call = await caller(site)
+        some = [
+            {
+                "id": UUID(int=n), "phone": ("+59898344484", "59898344485")[n % 2], "message": f"m{n}",
+                "received": NOW + timedelta(minutes=n // 2), "campaign": ("Ventas->", None)[n > 6],
+            }
+            for n in (5, 9, 2, 1, 8, 3, 7, 4, 6, 0)
+        ]  # fmt: skip
+        statement = insert(sms_inbound)
+        rows = [one | {"id": str(one["id"])} for one in some]
+        await site.store.transact(lambda connection: connection.execute(statement, rows))
+
+        async def numbers(query: str) -> list[int]:
+            found, cursor = [], ""
+            while cursor is not None:
+                status, page = await call("GET", f"/inbound?limit=2{query}{cursor}")
+                assert 200 == status
+                found += [UUID(one["id"]).int for one in page["messages"]]
+                cursor = page["next"] and "&" + urlencode({"cursor": page["next"]})
+            return found
+
+        assert list(range(10)) == await numbers("")
+        assert list(range(7)) == await numbers("&campaign=Ventas-%3E")
+        assert [0, 2, 4, 6, 8] == await numbers("&phone=59898344484") == await numbers("&phone=%2B59898344484")
+        assert [2, 3, 4, 5] == await numbers(
+            "&" + urlencode({"since": NOW + timedelta(minutes=1), "until": NOW + timedelta(minutes=3)})
+        )
+        for wrong, status in (("cursor=7", 400), ("cursor=2026-01-01~x", 400), ("since=2026-01-01T00:00:00", 422)):
+            assert status == (await call("GET", f"/inbound?{wrong}"))[0]

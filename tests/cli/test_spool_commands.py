@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dialerd import operating
 from dialerd.model.message import new_id
 from dialerd.store import Store, operate
 from dialerd.store.tables import sms_repo, sms_scheduler, sms_spool
@@ -75,7 +76,7 @@ def test_more_than_one_step(store: Store, config: Path) -> None:
 def test_interrupted_it_says_how_far_it_came(store: Store, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the middle of a base ends between two transactions: what was done is whole, and counted."""
     spooled(store, *({"base": "big"} for _ in range(3)))
-    find = operate.find
+    find = operating.find
 
     def one_by_one(*args: Any, **kwargs: Any) -> operate.Found:
         found = find(*args, **kwargs, most=1)
@@ -83,7 +84,7 @@ def test_interrupted_it_says_how_far_it_came(store: Store, config: Path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return found
 
-    monkeypatch.setattr(operate, "find", one_by_one)
+    monkeypatch.setattr(operating, "find", one_by_one)
 
     result = call("spool", "cancel", "--base", "big", config=config)
 

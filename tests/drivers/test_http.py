@@ -270,6 +270,9 @@ async def test_tls(authority: trustme.CA, make: Make, tmp_path: Path, monkeypatc
         assert "certificate refused" in outcome.error
         assert not gateway.asked
 
+        ca = authority.cert_pem.bytes().decode()
+        assert await make(gateway, ca=ca).send(an_sms()) == Sent()
+        await make(gateway, ca=ca, probe=Probe.CONNECT).probe()
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         assert await make(gateway).send(an_sms()) == Sent()

@@ -1,5 +1,6 @@
 """What a gateway's answer comes to: rules first, then its status."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from dialerd.drivers.http_answer import Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.settings import Answer, HttpProvider, JsonEquals, ProviderId
 from tests.drivers.conformance import an_sms
 
@@ -53,6 +54,36 @@ def test_by_body(status: int, text: str, kind: type) -> None:
         unavailable=rule(body="no credit"), throttled=rule(body="too fast"),
     )  # fmt: skip
     assert type(outcome) is kind
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ([0, 0, 0], Sent("a1", ("a1", "a2", "a3"))),
+        ([0], Sent("a1")),
+        ([0, 1, 0], Partly({1: "a1", 3: "a3"}, None, Throttled("HTTP 200 OK, s is 1"))),
+        ([0, 4, 2], Partly({1: "a1"}, None, Failed('HTTP 200 OK: {"m": [[0, "a1"], [4, "a2"], [2, "a3"]]}'))),
+        ([4, 1], Throttled("HTTP 200 OK, s is 1")),
+        ([9, 4], Deferred('HTTP 200 OK: {"m": [[9, "a1"], [4, "a2"]]}')),
+    ],
+)
+def test_each_part(said: list[int], outcome: Outcome) -> None:
+    """With an entry for each part all are judged: what was taken is told, and the weightiest of what was not."""
+    entries = [{"s": status, "id": f"a{n}"} for n, status in enumerate(said, 1)]
+    found = judged(
+        200, json.dumps({"m": entries}), each="m", id=ProviderId(json="id"),
+        success=Answer(json=JsonEquals(path="s", equals=0)), permanent=Answer(json=JsonEquals(path="s", equals=2)),
+        throttled=Answer(json=JsonEquals(path="s", equals=1)), unavailable=Answer(json=JsonEquals(path="s", equals=4)),
+    )  # fmt: skip
+    short = json.dumps({"m": entries}), json.dumps({"m": [[entry["s"], entry["id"]] for entry in entries]})
+    assert repr(found).replace(*short) == repr(outcome)
+
+
+@pytest.mark.parametrize("text", ['{"m": []}', '{"m": 7}', '{"error": "x"}', '{"s": 0}', "no json"])
+def test_no_parts(text: str) -> None:
+    """Where the array is not there, the whole answer is judged as ever."""
+    success = Answer(json=JsonEquals(path="s", equals=0))
+    assert judged(200, text, each="m", success=success) == judged(200, text, success=success)
 
 
 def test_success_by_status_alone() -> None:

@@ -4,17 +4,15 @@ The answers are those of the references that the preset files name; what is aske
 ours. No test goes to a provider.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dialerd.drivers import Driver, build
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import Channel
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.settings import HttpProvider, load
 from tests.drivers.conformance import an_sms
 from tests.fakes.gateway import DROP, Asked, Gateway, answer
@@ -111,7 +109,7 @@ async def test_dinstar(gateway: Gateway, make: Make) -> None:
     gateway.says = says
     driver = make("dinstar", "parameters = { BASE, " + USER + ", ports = '(0.3)' }")
     for port in (0, 1, 2, 3, 0):
-        assert await driver.send(an_sms(data=TEXT, seq=77, source=None)) == Sent("1284")
+        assert await driver.send(an_sms(data=TEXT, seq=77, source=None)) == Sent("77")
         asked = gateway.asked[-1]
         assert (asked.method, asked.path) == ("POST", "/api/send_sms")
         assert asked.json == {
@@ -195,6 +193,18 @@ async def test_vonage(gateway: Gateway, make: Make, preset: str) -> None:
     assert kinds(found) == [Throttled, Failed, Unreachable, Deferred, Failed, Failed, Unreachable, Failed]
     assert kinds(await outcomes(driver, gateway, *BY_STATUS, answer("no json"))) == [*WHAT_THEY_ARE, InDoubt]
 
+    # A long one has an entry for each part.
+    def of_parts(*statuses: str) -> bytes:
+        entries = [{"status": status, "message-id": f"0C{n}"} for n, status in enumerate(statuses, 1)]
+        return answer({"message-count": str(len(entries)), "messages": entries})
+
+    gateway.says = of_parts("0", "0")
+    assert await driver.send(message) == Sent("0C1", ("0C1", "0C2"))
+    gateway.says = of_parts("0", "9")
+    taken = await driver.send(message)
+    assert isinstance(taken, Partly)
+    assert (taken.accepted, taken.reference, type(taken.rest)) == ({1: "0C1"}, None, Unreachable)
+
 
 async def test_infobip(gateway: Gateway, make: Make) -> None:
     """Its groups say whether a message is under way or rejected; our own id is its id too."""
@@ -244,7 +254,7 @@ async def test_kannel(gateway: Gateway, make: Make) -> None:
     assert (asked.method, asked.path) == ("GET", "/cgi-bin/sendsms")
     assert asked.query == {
         "username": "us", "password": "pw", "to": "+59899000001", "from": "59899000000", "text": TEXT,
-        "charset": "UTF-8", "coding": "2", "smsc": "fast", "dlr-mask": "3",
+        "charset": "UTF-8", "coding": "2", "smsc": "fast", "dlr-mask": "19",
         "dlr-url": f"http://us/r?ours={message.id}&status=%d&answer=%A",
     }  # fmt: skip
     bare = make("kannel", "parameters = { BASE, " + USER + " }")
@@ -281,34 +291,3 @@ async def test_jasmin(gateway: Gateway, make: Make) -> None:
         answer('Error "No route found"', 412), answer('Error "Cannot send submit_sm"', 500), DROP,
     )  # fmt: skip
     assert kinds(found) == [Failed, Unreachable, Throttled, Unreachable, Deferred, Deferred, InDoubt]
-
-
-# -- receipts --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("preset", "callback"),
-    [("twilio", {"MessageSid": "SM1", "MessageStatus": "delivered", "To": "+1"}),
-     ("vonage", {"messageId": "1", "status": "delivered", "err-code": "0", "client-ref": "x"}),
-     ("infobip", {"results": [{"messageId": "1", "status": {"groupName": "DELIVERED"}, "error": {"name": "OK"}}]}),
-     ("jasmin", {"id": "1", "message_status": "DELIVRD", "level": "2", "err": "000"}),
-     ("kannel", {"ours": "x", "status": "1", "answer": ""})],
-)  # fmt: skip
-def test_receipt_fields(preset: str, callback: dict[str, Any], tmp_path: Path) -> None:
-    """A preset knows where the provider's callback, as its reference shows it, carries id and status."""
-    keys = "url = 'http://h'\nauth = { user = 'a', password = 'b' }\nparameters = { base_url = 'http://h'"
-    keys += ", key = 'k' }" if preset == "infobip" else " }"
-    (tmp_path / "dialerd.toml").write_text(f"[providers.p]\ndriver = 'http'\npreset = '{preset}'\n{keys}\n")
-    provider = load(tmp_path, environ={}).providers["p"]
-    assert isinstance(provider, HttpProvider)
-    assert provider.receipt is not None
-
-    def at(path: str) -> object:
-        value: Any = json.loads(json.dumps(callback))
-        for step in path.split("."):
-            value = value[int(step)] if isinstance(value, list) else value[step]
-        return value
-
-    assert str(at(provider.receipt.status)) in {str(word) for word in provider.receipt.delivered}
-    for path in (provider.receipt.id, provider.receipt.ours):
-        assert path is None or at(path)

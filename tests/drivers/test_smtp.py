@@ -483,7 +483,7 @@ async def test_encrypted(authority: trustme.CA, make: Make, security: Security) 
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
 async def test_untrusted_certificate(authority: trustme.CA, make: Make, security: Security) -> None:
-    """A certificate of an unknown authority is refused, and nothing is sent."""
+    """A certificate of an unknown authority is refused, and nothing is sent; one of `ca` is none."""
     async with SmtpServer(tls=certificate(authority), implicit=security is Security.TLS) as server:
         outcome = await make(server, security=security, username="u", password=PASSWORD).send(an_email())
 
@@ -491,6 +491,9 @@ async def test_untrusted_certificate(authority: trustme.CA, make: Make, security
         assert "certificate refused" in outcome.error
         assert not server.logins
         assert not server.mails
+
+        ca = authority.cert_pem.bytes().decode()
+        assert isinstance(await make(server, security=security, ca=ca).send(an_email()), Sent)
 
 
 @pytest.mark.usefixtures("trusted")

@@ -59,14 +59,27 @@ def free_ports(number: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+SERVICE = """
+group = sms-service
+keyword = default
+catch-all = true
+get-url = "{inbound}?phone=%p&to=%P&id=%I&charset=%C&message=%b"
+max-messages = 0
+"""
+
+
 class Kannel:
-    """`async with Kannel(folder) as kannel`: it takes messages, and `taken` is what its SMSC got."""
+    """`async with Kannel(folder) as kannel`: it takes messages, and `taken` is what its SMSC got.
+
+    With `inbound`, a URL, it calls that with what phones write.
+    """
 
     password = "ge heim&"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, inbound: str | None = None) -> None:
         self._boxes = [program("bearerbox"), program("smsbox")]
         self._folder = folder
+        self._service = SERVICE.format(inbound=inbound) if inbound is not None else ""
         self._processes: list[Process] = []
         self._told: list[dict[str, Any]] = []
         self._news = asyncio.Condition()
@@ -74,7 +87,8 @@ class Kannel:
     async def __aenter__(self) -> Self:
         admin, boxes, smsc, self.port = free_ports(4)
         config = self._folder / "kannel.conf"
-        config.write_text(CONFIG.format(admin=admin, boxes=boxes, smsc=smsc, sendsms=self.port, password=self.password))
+        text = CONFIG.format(admin=admin, boxes=boxes, smsc=smsc, sendsms=self.port, password=self.password)
+        config.write_text(text + self._service)
         try:
             script = str(Path(__file__).with_name("smpp34_smsc.py"))
             center = await self._start(sys.executable, script, str(smsc), heard=True)

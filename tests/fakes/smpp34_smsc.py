@@ -63,7 +63,8 @@ async def receipt(esme: smpp34.Esme, event: smpp34.SubmitSmEvent, number: str) -
         ],
     )  # fmt: skip
     tell(event="receipt", status=answer.command_status)
-    if event.short_message.startswith(b"echo"):
+    # In UCS-2 or not.
+    if event.short_message.replace(b"\0", b"").startswith(b"echo"):
         answer = await esme.deliver_sm(
             source_addr=event.destination_addr, source_addr_ton=1, destination_addr=event.source_addr,
             short_message=event.short_message, data_coding=event.data_coding, esm_class=event.esm_class,

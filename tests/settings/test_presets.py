@@ -106,6 +106,25 @@ def test_user_and_password_may_stand_in_auth(read: Read) -> None:
     assert provider.auth.password.get_secret_value() == "${no} template"
 
 
+def test_signatures(read: Read) -> None:
+    """Twilio's callbacks are signed with the Auth Token, Vonage's where its secret is given; none is shown."""
+    login = "auth = { user = 'AC1', password = 'geheim' }\n"
+    for extra, secret in (("", "geheim"), ("parameters = { token = 'token' }", "token")):
+        signature = http(read(TWILIO + login + extra)).signature
+        assert signature is not None
+        assert signature.secret.get_secret_value() == secret
+        assert secret not in repr(signature)
+    vonage = TWILIO.replace("twilio", "vonage") + login
+    assert http(read(vonage)).signature is None
+    signature = http(read(vonage + "parameters = { signature_secret = 's' }")).signature
+    assert signature is not None
+    assert (signature.scheme, signature.secret.get_secret_value()) == ("vonage", "s")
+    own_secret = vonage + "signature = { scheme = 'twilio', secret = { env = 'S' } }"
+    signature = http(read(own_secret, {"S": "t"})).signature
+    assert signature is not None
+    assert (signature.scheme, signature.secret.get_secret_value()) == ("twilio", "t")
+
+
 @pytest.mark.parametrize(
     ("keys", "form", "json", "body"),
     [("form = { tel = '${phone}' }", {"tel": "${phone}"}, None, None), ("json = { t = 1 }", None, {"t": 1}, None),

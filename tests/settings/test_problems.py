@@ -145,6 +145,23 @@ def test_same_name_twice(problems: Problems, sms: str) -> None:
     ]
 
 
+def test_origins(read: Read, problems: Problems, main: str) -> None:
+    """An origin is written as browsers write it: what could never match, or would match all, is wrong."""
+    api = '[api]\nlisten = "h:1"\norigins = [{}]\n'
+    good = "http://10.0.0.5:8080", "https://forms.example.com", "http://localhost:81", "https://xn--and-6ma.example:80"
+    settings = read(main + api.format(", ".join(f'"{one}"' for one in good))).api
+    assert settings is not None
+    assert good == settings.origins
+    for wrong in (
+        "*", "null", "https://*", "https://*.example.com", "forms.example.com", "https://forms.example.com/",
+        "https://forms.example.com/x", "HTTPS://forms.example.com", "https://Forms.example.com", "https://a.b:443",
+        "http://a.b:80", "http://a.b:0", "http://a.b:65536", "http://a.b:", "https://ñandú.example", "http://[::1]:81",
+        "https://u@a.b", "https://a.b https://c.d", "https://a.b;script-src", "https://a.b'", "ftp://a.b", "",
+    ):  # fmt: skip
+        (problem,) = problems(main + api.format(f'"{wrong}"'))
+        assert problem.startswith("dialerd.toml: api.origins[0]: expected an origin as browsers write it, such as")
+
+
 def test_campaign_of_the_api(problems: Problems, main: str, sms: str) -> None:
     """[api] and [api.inbound] name SMS campaigns that exist."""
     api = '[api]\nlisten = "h:1"\ncampaign = "{}"\n[api.inbound]\ncampaign = "{}"\n'

@@ -231,7 +231,7 @@ def test_unknown_keys_beside_secrets(problems: Problems) -> None:
     assert problems(main + "url = 'http://h'\nbodyy = 'x'") == [
         "dialerd.toml: providers.p.prot: unknown key: did you mean port? (got 25)",
         "dialerd.toml: providers.p.clave: unknown key: expected one of per_second, max_in_flight, number_format, "
-        "accept, driver, host, port, security, username, password, connections, "
+        "accept, driver, host, port, security, ca, username, password, connections, "
         "connections_per_domain, mails_per_connection, timeout_s (got (hidden))",
         "dialerd.toml: providers.q.bodyy: unknown key: did you mean body? (got (hidden))",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from dialerd.model.errors import ConfigError
 from dialerd.settings import ApiSettings, DaemonSettings, DatabaseSettings, FileProvider, WordsSettings, load
@@ -19,7 +20,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 #: A line of a table that stands there for whoever takes the # away: `# key = value` or `# [table]`.
 COMMENTED = re.compile(r"^# (?=(?:\[[a-z.]+\]|[a-z_]+ = .*)$)", re.MULTILINE)
-ENVIRON = {"INBOUND_KEY": "k", "GW_PASSWORD": "p"}
+ENVIRON = {"INBOUND_KEY": "k", "GW_PASSWORD": "p", "TWILIO_TOKEN": "t"}
 
 
 def uncommented(path: Path) -> str:
@@ -103,6 +104,7 @@ def test_what_is_commented_out_is_right(tmp_path: Path) -> None:
         path.write_text(uncommented(path), encoding="utf-8")
     (folder / "secrets").mkdir()
     (folder / "secrets" / "mail").write_text("p\n")
+    trustme.CA().cert_pem.write_to_path(folder / "secrets" / "ca.pem")
     (tmp_path / "cred").mkdir()
     (tmp_path / "cred" / "smsc").write_text("p\n")
     (tmp_path / "cred" / "mail-secret").write_text("p\n")
@@ -111,11 +113,13 @@ def test_what_is_commented_out_is_right(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(folder, environ=environ)
     assert [line.rpartition("dialerd.toml: ")[2] for line in caught.value.problems] == [
+        'providers.smsc.ca: expected tls = "tls" beside it: nothing is encrypted without',
         "providers.gateway.json: expected only one of form, json and body: there is form already",
     ]
 
     main = folder / "dialerd.toml"
-    main.write_text(re.sub(r"^(?:json|body) = ", "# ", main.read_text(encoding="utf-8"), flags=re.MULTILINE), "utf-8")
+    text = re.sub(r"^(?:json|body) = ", "# ", main.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    main.write_text(text.replace('tls = "none"', 'tls = "tls"'), "utf-8")
     settings = load(folder, environ=environ)
     assert settings.api is not None
     assert {provider.driver for provider in settings.providers.values()} == set(PROVIDERS)

@@ -845,3 +845,50 @@ def test_a_pause_that_comes_while_the_claim_waits_holds(postgres_store: Store) -
             return claiming
 
         assert [] == texts(other.transact_here(hold).result())
+
+
+# -- accept ------------------------------------------------------------------------------------------------------------
+
+
+def refuse(_campaign: Campaign, _destination: str, _address: str) -> bool:
+    return False
+
+
+def test_what_is_not_accepted_is_passed_on(store: Store) -> None:
+    """A number that a provider does not accept costs no attempt and no permit, and is left to the others."""
+    three = campaign(fallbacks=("q", "r"))
+    put(store, *"abc")
+    assert 3 == (passed := take(store, three, permits=1, accepts=refuse)).passed
+    assert ([], {}) == (passed.messages, passed.ended)
+
+    assert [] == take(store, three).messages
+    assert [] == take(store, three, provider="r").messages
+    assert 3 == take(store, three, provider="q", accepts=refuse).passed
+    assert [*"abc"] == texts(take(store, three, provider="r"))
+    assert [(1, 3)] == select(store, "SELECT attempts, count(*) FROM sms_spool GROUP BY attempts")
+
+
+def test_what_no_provider_accepts_fails(store: Store) -> None:
+    """The last one that is asked ends it, without an attempt."""
+    two = campaign(fallbacks=("q",))
+    put(store, "x")
+    take(store, two, accepts=refuse)
+
+    assert {Status.FAILED: 1} == take(store, two, provider="q", accepts=refuse).ended
+    assert [("no provider accepts this number (accept)", 0)] == select(store, "SELECT error, attempts FROM sms_repo")
+
+
+def test_what_may_have_gone_is_not_passed_on(store: Store) -> None:
+    """A provider that may have some of a message keeps it, also when its `accept` has been changed."""
+    put(store, "x")
+    execute(store, "UPDATE sms_spool SET bound = 'p'")
+
+    assert ["x"] == texts(take(store, campaign(fallbacks=("q",)), accepts=refuse))
+
+
+def test_what_was_passed_on_to_nobody_is_asked_again(store: Store) -> None:
+    """When those to whom a message was left have gone from the campaign's file, its first provider may send it."""
+    put(store, "x")
+    take(store, campaign(fallbacks=("q",)), accepts=refuse)
+
+    assert ["x"] == texts(take(store, campaign()))

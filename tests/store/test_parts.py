@@ -10,6 +10,7 @@ from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.model.retry import Verdict, verdict
 from dialerd.store import Store
+from dialerd.store.claim import Terms
 from dialerd.store.nodes import rescue
 from dialerd.store.operate import HOLD, RELEASE, RESEND, Selection, act
 from dialerd.store.outcomes import settle
@@ -20,6 +21,8 @@ from tests.store.filled import NOW
 
 TOOK = {1: "a1", 3: None}
 VENTAS = campaign(fallbacks=("q",), expires_s=3600.0)
+#: What q is told when it sends in the place of p.
+P_AWAY = Terms(VENTAS, 50, away=frozenset({"p"}))
 
 
 def judged(outcome: Outcome, *, on_doubt: OnDoubt = OnDoubt.HOLD) -> Verdict:
@@ -34,8 +37,8 @@ def settled(store: Store, one: Message, outcome: Outcome, **given: Any) -> None:
     assert 1 == store.transact_here(settle, [settlement], now=NOW)
 
 
-def claimed(store: Store, **given: Any) -> Message:
-    ((one, _),) = take(store, VENTAS, **given).messages
+def claimed(store: Store, terms: Any = VENTAS, **given: Any) -> Message:
+    ((one, _),) = take(store, terms, **given).messages
     return one
 
 
@@ -60,7 +63,7 @@ def test_what_was_taken_is_given_back_to_the_driver(store: Store, rest: Any) -> 
     assert ({}, None, NOW + timedelta(hours=1)) == (one.accepted, one.reference, one.expires_at)
 
     settled(store, one, Partly(TOOK, 200, rest), on_doubt=OnDoubt.RESEND)
-    assert [] == take(store, VENTAS, provider="q").messages
+    assert [] == take(store, P_AWAY, provider="q").messages
     second = again(store)
 
     assert (TOOK, 200) == (second.accepted, second.reference)
@@ -82,7 +85,7 @@ def test_parts_survive_what_happens_to_a_message(store: Store) -> None:
     for verb in (RESEND, HOLD, RELEASE):
         operate(store, verb)
 
-    assert [] == take(store, VENTAS, provider="q").messages
+    assert [] == take(store, P_AWAY, provider="q").messages
     one = claimed(store)
     assert (TOOK, 200) == (one.accepted, one.reference)
 
@@ -94,7 +97,7 @@ def test_an_unknown_reference_makes_a_doubt(store: Store) -> None:
     assert [("in_doubt",)] == select(store, "SELECT state FROM sms_spool")
     operate(store, RESEND)
 
-    assert ({}, None) == ((one := claimed(store, provider="q")).accepted, one.reference)
+    assert ({}, None) == ((one := claimed(store, P_AWAY, provider="q")).accepted, one.reference)
 
 
 def test_refused_parts_end_the_message(store: Store) -> None:

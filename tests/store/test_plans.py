@@ -21,10 +21,12 @@ from dialerd.store.claim import claim
 from dialerd.store.inbound import Door, forget_inbound_parts, join_late
 from dialerd.store.inbound import store as store_inbound
 from dialerd.store.lanes import Lane, candidates, lanes
+from dialerd.store.messages import scheduled_page
 from dialerd.store.migrate import migrate
 from dialerd.store.nodes import orphans, rescue
 from dialerd.store.parts import forget_parts
 from dialerd.store.receipts import Told, expire_parked, look_again, receive, settled
+from dialerd.store.received import InboundFilters, Place, inbound_page
 from dialerd.store.scheduler import promote, promoted_until
 from dialerd.store.settle import Settlement, give_back, settle
 from dialerd.store.spool import expire, newest_seq, next_ripe, ripen
@@ -36,6 +38,9 @@ LARGE, SMALL = 30_000, 1_000
 MOST, FEW = 50, 10
 NOW_TEXT, SOON_TEXT, RECIPIENT = "'2026-06-10 15:00:00'", "'2026-06-11 15:00:00'", "59899123456"
 SOON, LONG_AGO = NOW + timedelta(days=1), NOW - timedelta(days=1)
+
+#: An id in the middle of those that come by chance, and from when on SMS that came in are looked for.
+MIDDLE, SINCE = "80000000-0000-4000-8000-000000000000", InboundFilters(since=LONG_AGO)
 
 #: The tables that grow, by the names and aliases that the statements give them.
 GROWING = {"sms_spool", "sms_scheduler", "sms_repo", "blacklist", "s"} | {
@@ -204,6 +209,8 @@ WALK: dict[str, tuple[Callable[[Connection], Any], Any]] = {
     "join_late": (lambda c: join_late(c, None, now=NOW, most=MOST).stored, 0),  # type: ignore[arg-type]
     "forget_inbound_parts": (lambda c: forget_inbound_parts(c, now=NOW + timedelta(days=2), most=FEW), FEW),
     "newest_seq": (lambda c: newest_seq(c) > 0, True),
+    "scheduled_page": (lambda c: len(scheduled_page(c, campaign=None, after=MIDDLE, most=FEW)[0]), FEW),
+    "inbound_page": (lambda c: len(inbound_page(c, SINCE, after=Place(NOW, MIDDLE), most=FEW)[0]), FEW),
 }
 
 

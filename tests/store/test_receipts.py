@@ -119,7 +119,8 @@ def test_readings(sqlite_store: Store, answered: str, confirmed: str, reading: R
     ("spelt", "fits"),
     [
         (ADDRESS, True), (f"+{ADDRESS}", True), (f"00{ADDRESS}", True), ("099123456", True), ("+598 99-123-456", True),
-        (None, True), ("59899123457", False), ("99999999", False), ("123456", False),
+        (None, True), ("59899123457", False), ("99999999", False), ("123456", False), ("59890123456", False),
+        ("3499123456", False),
     ],
 )  # fmt: skip
 def test_the_address_narrows(sqlite_store: Store, spelt: str | None, fits: bool) -> None:
@@ -285,6 +286,17 @@ def test_a_long_sms_is_delivered_when_all_its_parts_are(store: Store) -> None:
     ]
 
 
+@pytest.mark.parametrize("counted", [1, 3])
+def test_the_parts_that_were_sent_count(store: Store, counted: int) -> None:
+    """A text that was sent in more or fewer parts than counted at intake is delivered with the last that there is."""
+    sent(store, "a1", "a1", "a2", parts=counted)
+
+    tell(store, told("a1"))
+    assert [None] == deliveries(store)
+    tell(store, told("a2"))
+    assert [("delivered", 2)] == select(store, "SELECT delivery, parts FROM sms_repo")
+
+
 def test_a_long_sms_is_undelivered_when_one_part_is(store: Store) -> None:
     """One lost part is enough, until it arrives after all."""
     sent(store, "whole", "a1", "a2", parts=2)
@@ -388,6 +400,18 @@ def test_an_own_id_is_believed_only_when_nobody_is_sending(store: Store) -> None
     finish(store, one, Verdict(status=Status.SENT))
 
     assert ["delivered"] == deliveries(store)
+
+
+def test_a_part_says_nothing_of_the_others(store: Store) -> None:
+    """A doubt of which the provider has named some parts is not ended by their receipts, whose id is ours too."""
+    (one,) = claimed(store, parts=2)
+    doubt = Verdict(state=State.IN_DOUBT, error="no credit", accepted={1: "a1"}, bound=True)
+    finish(store, one, doubt)
+
+    assert 1 == tell(store, told("a1", own_id=one.message)).matched
+    assert 1 == tell(store, told("a9", own_id=one.message)).parked
+    assert [("in_doubt",)] == select(store, "SELECT state FROM sms_spool")
+    assert [(1, "delivered")] == select(store, "SELECT part, delivery FROM sms_part")
 
 
 # -- hostile -----------------------------------------------------------------------------------------------------------

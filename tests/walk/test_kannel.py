@@ -1,5 +1,7 @@
 """From the spool through the HTTP driver and Kannel's smsbox to an SMSC: what arrives at the far end."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from dialerd.model.text import Coding, decode
 from dialerd.settings import Settings, load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
+from tests.api.conftest import opener
 from tests.drivers.conformance import an_sms
 from tests.fakes.kannel import Kannel
 
@@ -29,13 +32,14 @@ driver = "http"
 preset = "kannel"
 number_format = "e164"
 auth = {{ user = "dialerd", password = "{password}" }}
-parameters = {{ base_url = "{url}" }}
+parameters = {{ base_url = "{url}"{more} }}
 """
 
 
-def configured(folder: Path, kannel: Kannel, password: str) -> Settings:
+def configured(folder: Path, kannel: Kannel, password: str, more: str = "") -> Settings:
     (folder / "campaigns").mkdir(exist_ok=True)
-    (folder / "dialerd.toml").write_text(MAIN.format(state=folder / "var", password=password, url=kannel.url))
+    main = MAIN.format(state=folder / "var", password=password, url=kannel.url, more=more)
+    (folder / "dialerd.toml").write_text(main)
     (folder / "campaigns" / "v.toml").write_text(
         'name = "Ventas->"\nchannel = "sms"\nprovider = "kannel"\nregion = "UY"\nsource = "1234"\n'
     )
@@ -90,3 +94,28 @@ def read(pdus: list[dict[str, Any]]) -> str:
             octets, place = octets[6:], octets[5]
         parts.append((place, octets, Coding.UCS2 if pdu["data_coding"] == 8 else Coding.GSM7))
     return "".join(decode(octets, coding) for _, octets, coding in sorted(parts))
+
+
+async def test_what_kannel_calls_back(tmp_path: Path, sqlite_url: str) -> None:
+    """Kannel's own reports mark messages as delivered; what phones answer comes in as it was written, once."""
+    texts = ["echo ¿qué? 5€ & 50%  más", "echo 😀 Ñandú & 50%"]
+    came = "SELECT provider, phone, message FROM sms_inbound ORDER BY phone"
+    async with (
+        opener(sqlite_url, tmp_path)() as site,
+        Kannel(tmp_path, inbound=site.url("/inbound/kannel")) as kannel,
+    ):
+        more = f', callback = "{site.url("/receipts/kannel")}?"'
+        settings = configured(tmp_path, kannel, kannel.password, more)
+        site.settings = replace(settings, database=site.settings.database, api=site.settings.api)
+        for n, data in enumerate(texts):
+            given = {"campaign": "Ventas->", "destination": f"09900000{n}", "data": data}
+            await intake.submit(site.store, site.settings, **given, now=datetime.now(UTC))
+        assert (await run_once(site.settings)).ended["sent"] == 2
+
+        async with asyncio.timeout(60):
+            while (
+                await site.rows("SELECT delivery FROM sms_repo") != [("delivered",)] * 2
+                or len(await site.rows(came)) < 2
+            ):
+                await asyncio.sleep(0.05)
+        assert [("kannel", f"+5989900000{n}", data) for n, data in enumerate(texts)] == await site.rows(came)

@@ -13,8 +13,8 @@ from dialerd import intake
 from dialerd.settings import load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
-from tests.drivers.smpp.test_peers import FAKES, node_modules, started
-from tests.peers import program
+from tests.drivers.smpp.test_peers import FAKES, started
+from tests.peers import node_module, program
 
 MAIN = """
 [daemon]
@@ -42,7 +42,7 @@ async def until(store: Store, sql: str, expected: Any) -> None:
 
 async def test_there_and_back(tmp_path: Path) -> None:
     """Sent, delivered by receipts that spell the ids otherwise; what comes back is stored, and all is answered."""
-    node, modules = program("node"), node_modules()
+    node, modules = program("node"), str(node_module("smpp").parent)
     async with started(node, FAKES / "smsc.js", NODE_PATH=modules) as smsc:
         (ready,) = await smsc.until("ready")
         (tmp_path / "campaigns").mkdir()

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from dialerd import __version__
 from dialerd.api.callers import NotLoggedIn, user_of
 from dialerd.api.context import Context
 from dialerd.api.problems import Problem, bug, http_error, problem
-from dialerd.api.v1 import control, lists, messages
+from dialerd.api.v1 import bases, control, lists, messages
 from dialerd.api.v1.docs import docs
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.store.messages import OtherBody
@@ -25,6 +26,8 @@ Show a token (from `/Integra/resources/auth/getUserToken`) or a key (`dialerd us
 `Authorization: Bearer …`. Calls that create something take an `Idempotency-Key`: the same call under the same key
 within 24 hours is answered the same and does nothing; another one under it is a 409.
 """
+
+BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token or a key.")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": what, "content": {"application/problem+json": {}}}
@@ -50,11 +53,12 @@ def build(context: Context) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=PROBLEMS,
-        dependencies=[Depends(_logged_in)],
+        # The second one tells programs what the first one asks for.
+        dependencies=[Depends(_logged_in), Depends(BEARER)],
         root_path_in_servers=True,
     )
     app.state.context = context
-    for router in (messages.router, lists.router, control.router):
+    for router in (messages.router, lists.router, bases.router, control.router):
         app.include_router(router)
     app.add_route("/docs", docs)
     app.add_exception_handler(NotLoggedIn, _not_logged_in)

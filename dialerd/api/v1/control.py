@@ -1,17 +1,17 @@
 """Campaigns, blacklist and status: what operators ask for and do."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from dialerd import log
-from dialerd.api.callers import user_of
-from dialerd.api.context import Context, context_of
-from dialerd.api.v1.models import CampaignState, Entry, Pause
+from dialerd.api.context import Context
+from dialerd.api.v1.given import In, Limit, User, number_of
+from dialerd.api.v1.models import CampaignState, Entry, EntryPage, Pause, StandingEntry
 from dialerd.bases import blacklist_values
 from dialerd.model.message import Channel
-from dialerd.store import blacklist
+from dialerd.store import Connection, blacklist
 from dialerd.store.blacklist import Entry as StoredEntry
 from dialerd.store.pause import pause_campaign, resume_campaign
 from dialerd.store.status import CampaignStatus, report
@@ -21,9 +21,6 @@ __all__ = ["router"]
 logger = log.get(__name__)
 
 router = APIRouter(tags=["control"])
-
-In = Annotated[Context, Depends(context_of)]
-User = Annotated[str, Depends(user_of)]
 
 COUNTS = (
     "scheduled", "queued", "deferred", "sending", "held", "in_doubt", "sent", "failed", "expired", "blocked",
@@ -54,6 +51,13 @@ def _shown(context: Context, name: str, status: CampaignStatus) -> CampaignState
     )
 
 
+@router.get("/campaigns/{name}")
+async def get_campaign(name: str, context: In) -> CampaignState:
+    """Return one campaign."""
+    await _known(context, name)
+    return await _one(context, name)
+
+
 @router.post("/campaigns/{name}/pause")
 async def pause(name: str, given: Pause, context: In, user: User) -> CampaignState:
     """Pause a campaign, on all nodes and over restarts. Nothing of it is claimed from now on."""
@@ -80,6 +84,41 @@ async def _known(context: Context, name: str) -> None:
 
 async def _one(context: Context, name: str) -> CampaignState:
     return next(one for one in await _campaigns(context) if one.name == name)
+
+
+@router.get("/blacklist")
+async def list_entries(
+    context: In,
+    value: str | None = None,
+    channel: Channel | None = None,
+    campaign: str | None = None,
+    cursor: str | None = None,
+    limit: Limit = 100,
+) -> EntryPage:
+    """List the blacklist, oldest first: all of it, or what it holds about an address, a channel or a campaign.
+
+    Go on with `next` as `cursor` until it is null.
+    """
+    values: tuple[str, ...] = ()
+    if value is not None:
+        channel, values = _values(context, value, channel, None)
+    found = await context.store.read(
+        _entries, after=number_of(cursor), most=limit, channel=channel, values=values, campaign=campaign
+    )
+    return EntryPage(
+        entries=[
+            StandingEntry(
+                value=one.value, channel=one.channel, campaign=one.campaign, reason=one.reason, expires=one.expires,
+                created=one.created,
+            )
+            for _, one in found
+        ],
+        next=str(found[-1][0]) if len(found) == limit else None,
+    )  # fmt: skip
+
+
+def _entries(connection: Connection, /, **given: Any) -> list[tuple[int, StoredEntry]]:
+    return list(blacklist.entries(connection, **given))
 
 
 @router.put("/blacklist")

@@ -41,9 +41,13 @@ def _operation(path: str, method: str, operation: dict[str, Any], schemas: dict[
             for one in parameters
         ]
         parts.append(f"<table><tr><th>parameter<th>in<th>needed<th>{''.join(rows)}</table>")
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    if body:
-        parts.append(f"<p>Body:</p>{_members(body, schemas)}")
+    bodies = operation.get("requestBody", {}).get("content", {})
+    if "application/json" in bodies:
+        parts.append(f"<p>Body:</p>{_members(bodies['application/json']['schema'], schemas)}")
+    elif bodies:
+        kinds = " or ".join(f"<code>{escape(kind)}</code>" for kind in bodies)
+        parts.append(f"<p>Body: {kinds}. {_text(operation['requestBody'].get('description', ''))}</p>")
+        parts += [f"<pre>{escape(body['example'])}</pre>" for body in bodies.values() if "example" in body]
     answers = [
         f"<tr><td>{escape(status)}<td>{_text(answer['description'])}"
         for status, answer in operation["responses"].items()

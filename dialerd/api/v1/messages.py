@@ -1,23 +1,27 @@
 """/v1/messages: send, schedule, look up, change, cancel."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
-from dialerd.api.callers import user_of
-from dialerd.api.context import Context, context_of
+from dialerd import log
+from dialerd.api.context import Context
+from dialerd.api.v1.given import In, Key, User
 from dialerd.api.v1.models import Accepted, Batch, BatchResult, Edit, Message, NewMessage, Result
 from dialerd.intake import Checked, check_schedule, check_submit, put
 from dialerd.model.errors import Refused
 from dialerd.store import Connection
-from dialerd.store.messages import edit_scheduled, message_of, once
+from dialerd.store.messages import answer_of, edit_scheduled, message_of, once
 from dialerd.store.operate import CANCEL, Selection, act, cancel_scheduled, find
 
 __all__ = ["router", "shown"]
+
+logger = log.get(__name__)
 
 router = APIRouter(tags=["messages"])
 
@@ -26,20 +30,13 @@ STEP = 500
 
 TOO_LATE = "It does not wait in sms_scheduler any more"
 
-In = Annotated[Context, Depends(context_of)]
-User = Annotated[str, Depends(user_of)]
-Key = Annotated[
-    str | None, Header(alias="Idempotency-Key", max_length=200, description="Any text of yours, new for each call.")
-]
-
 
 @router.post("/messages", status_code=201)
 async def send_message(given: NewMessage, context: In, user: User, key: Key = None) -> Accepted:
     """Send a message now, or at its time. When this answers, the message stands in the database."""
     if key is None:
         return Accepted(id=await _put_one(context, given))
-    checked = _checked(context, given)
-    (answer,) = await _once(context, user, key, given.model_dump_json(), [checked])
+    (answer,) = await _once(context, user, key, given.model_dump_json(), [given])
     if "error" in answer:
         raise Refused(answer["error"])
     return Accepted(**answer)
@@ -52,14 +49,11 @@ async def send_batch(given: Batch, context: In, user: User, key: Key = None) -> 
     digest = given.model_dump_json() if key else ""
     for start in range(0, len(given.messages), STEP):
         some = given.messages[start : start + STEP]
-        checked = [_checked_or_not(context, one) for one in some]
-        good = [one for one in checked if isinstance(one, Checked)]
         if key is None:
-            answers = await context.store.transact(_put, good, context=context)
+            answers = await context.store.transact(_put, _all_checked(context, some), context=context)
         else:
-            answers = await _once(context, user, f"{key}#{start}", digest, good)
-        told = iter(answers)
-        results += [Result(**next(told)) if isinstance(one, Checked) else Result(error=one) for one in checked]
+            answers = await _once(context, user, f"{key}#{start}", digest, some)
+        results += [Result(**answer) for answer in answers]
     context.intake.wake()
     accepted = sum(result.id is not None for result in results)
     return BatchResult(accepted=accepted, refused=len(results) - accepted, results=results)
@@ -90,28 +84,39 @@ def _checked(context: Context, given: NewMessage) -> Checked:
     return check_schedule(context.settings(), **common, when=given.at)
 
 
-def _checked_or_not(context: Context, given: NewMessage) -> Checked | str:
-    try:
-        return _checked(context, given)
-    except Refused as refused:
-        return str(refused)
+def _all_checked(context: Context, some: Sequence[NewMessage]) -> list[Checked | str]:
+    """Return each message as it was checked, or why it was refused."""
+    checked: list[Checked | str] = []
+    for one in some:
+        try:
+            checked.append(_checked(context, one))
+        except Refused as refused:
+            checked.append(str(refused))
+    return checked
 
 
-async def _once(context: Context, user: str, key: str, body: str, some: list[Checked]) -> list[dict[str, str]]:
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    answers: list[dict[str, str]] = await context.store.transact(
-        once, user=user, key=key, digest=digest, now=context.clock(), do=partial(_put, some=some, context=context)
-    )
-    context.intake.wake()
+async def _once(context: Context, user: str, key: str, body: str, some: Sequence[NewMessage]) -> list[dict[str, str]]:
+    """Return what became of each message, now or when the same call was made before; nothing is checked twice."""
+    call = {"user": user, "key": key, "digest": hashlib.sha256(body.encode()).hexdigest()}
+    answers: list[dict[str, str]] | None = await context.store.read(answer_of, **call)
+    if answers is None:
+        do = partial(_put, some=_all_checked(context, some), context=context)
+        answers = await context.store.transact(once, **call, now=context.clock(), do=do)
+        context.intake.wake()
+    return answers or []
+
+
+def _put(connection: Connection, some: Sequence[Checked | str], *, context: Context) -> list[dict[str, str]]:
+    good = [one for one in some if isinstance(one, Checked)]
+    entries = iter(put(connection, good, now=context.clock()))
+    answers: list[dict[str, str]] = []
+    for one in some:
+        if isinstance(one, str):
+            answers.append({"error": one})
+        else:
+            entry = next(entries)
+            answers.append({"id": one.message.id} if entry is None else {"error": f"the destination is {entry}"})
     return answers
-
-
-def _put(connection: Connection, some: list[Checked], *, context: Context) -> list[dict[str, str]]:
-    entries = put(connection, some, now=context.clock())
-    return [
-        {"id": one.message.id} if entry is None else {"error": f"the destination is {entry}"}
-        for one, entry in zip(some, entries, strict=True)
-    ]
 
 
 # -- one message -----------------------------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ async def get_message(id: UUID, context: In) -> Message:  # noqa: A002  # the pa
 
 
 @router.patch("/messages/{id}")
-async def edit_message(id: UUID, given: Edit, context: In) -> Message:  # noqa: A002
+async def edit_message(id: UUID, given: Edit, context: In, user: User) -> Message:  # noqa: A002
     """Change a message that still waits in sms_scheduler: its destination, text or time."""
     row = await context.store.read(message_of, str(id))
     if row is None:
@@ -150,16 +155,18 @@ async def edit_message(id: UUID, given: Edit, context: In) -> Message:  # noqa: 
     changes["calldate"] = checked.message.calldate
     if not await context.store.transact(edit_scheduled, str(id), changes):
         raise HTTPException(409, TOO_LATE)
+    logger.info("message_changed", message_id=str(id), user=user)
     return await get_message(id, context)
 
 
 @router.delete("/messages/{id}")
-async def cancel_message(id: UUID, context: In) -> Message:  # noqa: A002
+async def cancel_message(id: UUID, context: In, user: User) -> Message:  # noqa: A002
     """Cancel a message that waits. One that is being sent, or has ended, cannot be cancelled: 409."""
     done = await context.store.transact(_cancel, str(id), context=context)
     message = await get_message(id, context)
     if not done:
         raise HTTPException(409, f"It is {message.status or message.state} already")
+    logger.info("message_cancelled", message_id=str(id), user=user)
     return message
 
 

@@ -7,16 +7,27 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 __all__ = [
     "Accepted",
+    "BadLine",
+    "BadLinePage",
+    "Base",
+    "BasePage",
+    "BaseProgress",
     "Batch",
     "BatchResult",
     "CampaignState",
     "Edit",
     "Entry",
+    "EntryPage",
+    "InboundMessage",
+    "InboundPage",
     "Message",
     "MessagePage",
     "NewMessage",
+    "NewPriority",
+    "Operated",
     "Pause",
     "Result",
+    "StandingEntry",
 ]
 
 
@@ -162,3 +173,104 @@ class Entry(Given):
     campaign: str | None = None
     reason: str | None = None
     expires: AwareDatetime | None = None
+
+
+class StandingEntry(BaseModel):
+    """An entry as it stands on the blacklist: its value in canonical form."""
+
+    value: str = Field(examples=["59898344484"])
+    channel: str
+    campaign: str | None
+    reason: str | None
+    expires: datetime | None
+    created: datetime | None
+
+
+class EntryPage(BaseModel):
+    """Some entries, and the cursor of the next page; null after the last."""
+
+    entries: list[StandingEntry]
+    next: str | None
+
+
+class Base(BaseModel):
+    """A base: a file with many messages."""
+
+    id: str = Field(examples=["01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e"])
+    name: str = Field(examples=["march.csv"])
+    filename: str
+    channel: str
+    state: Literal["loading", "loaded", "failed"] = Field(
+        description="`loading` until the whole file has been read; nothing of a `failed` one is ever sent."
+    )
+    accepted: int = Field(description="Good lines, while it is loading so far.")
+    rejected: int = Field(description="Lines that cannot be sent; `/errors` tells why.")
+    created: datetime
+    finished: datetime | None
+    error: str | None = Field(description="Why it failed.", examples=["march.csv is a gzip archive: unpack it first"])
+    same_as: str | None = Field(description="The base that brought in the same file before.")
+
+
+class BaseProgress(Base):
+    """A base, and what became of its messages."""
+
+    counts: dict[str, int] = Field(
+        description="Messages by state and status; those that are 0 are left out.",
+        examples=[{"queued": 8120, "sending": 50, "sent": 1830}],
+    )
+
+
+class BasePage(BaseModel):
+    """Some bases, and the cursor of the next page; null after the last."""
+
+    bases: list[Base]
+    next: str | None
+
+
+class BadLine(BaseModel):
+    """A line that was rejected; `text` is its beginning where `whole` is false."""
+
+    line: int = Field(examples=[17])
+    reason: str = Field(examples=["bad number"])
+    text: str
+    whole: bool
+
+
+class BadLinePage(BaseModel):
+    """Some rejected lines, and the cursor of the next page; null after the last."""
+
+    errors: list[BadLine]
+    next: str | None
+
+
+class NewPriority(Given):
+    """1 goes first, 9999 last."""
+
+    priority: int = Field(ge=1, le=9999, examples=[10])
+
+
+class Operated(BaseModel):
+    """How many messages were touched, and how many were left alone, by their state."""
+
+    touched: int
+    left_alone: dict[str, int] = Field(examples=[{"sending": 50}])
+    base: Base
+
+
+class InboundMessage(BaseModel):
+    """An SMS that somebody sent to us; `campaign` is that of the last message to the phone."""
+
+    id: str
+    phone: str = Field(examples=["59898344484"])
+    message: str
+    received: datetime
+    campaign: str | None
+    provider: str | None = Field(description="Through whom it came.")
+    recipient: str | None = Field(description="The number it was sent to, where the provider tells.")
+
+
+class InboundPage(BaseModel):
+    """Some inbound SMS, and the cursor of the next page; null after the last."""
+
+    messages: list[InboundMessage]
+    next: str | None

@@ -22,8 +22,9 @@ from dialerd.drivers.smpp.pdu import (
 )
 from dialerd.model.receipt import Delivery, Inbound, Receipt
 from dialerd.model.text import Coding, decode
+from dialerd.settings import Alphabet, SmppProvider
 
-__all__ = ["read_delivery"]
+__all__ = ["read_delivery", "text_of"]
 
 #: Bits 5 to 2 of esm_class (5.2.12): a receipt of the SMSC, one of the phone, one of its user, and one on the way.
 KIND = 0x3C
@@ -72,12 +73,12 @@ LONGEST_ERROR = 60
 INTERNATIONAL = 1
 
 
-def read_delivery(message: ShortMessage, *, provider: str, now: datetime) -> Receipt | Inbound:
-    """Return what a deliver_sm or data_sm tells us; `now` is when it came."""
+def read_delivery(message: ShortMessage, provider: SmppProvider, *, now: datetime) -> Receipt | Inbound:
+    """Return what a deliver_sm or data_sm of this provider tells us; `now` is when it came."""
     kind = message.esm_class & KIND
     marked = RECEIPTED_MESSAGE_ID in message.tlvs and MESSAGE_STATE in message.tlvs
     if marked or kind in {RECEIPT, ACKNOWLEDGED, READ, INTERMEDIATE}:
-        return _receipt(message, kind, provider)
+        return _receipt(message, kind, provider.name)
     return _inbound(message, provider, now)
 
 
@@ -120,14 +121,14 @@ def _error(message: ShortMessage, text: str, word: str) -> str:
     return (f"{word} err:{code}" if code else word)[:LONGEST_ERROR]
 
 
-def _inbound(message: ShortMessage, provider: str, now: datetime) -> Inbound:
+def _inbound(message: ShortMessage, provider: SmppProvider, now: datetime) -> Inbound:
     header, content = _split(message)
     reference, parts, part = _concatenation(header) or _segment(message.tlvs) or (None, 1, 1)
     return Inbound(
-        provider=provider,
+        provider=provider.name,
         phone=_number(message),
         to=read_name(message.destination) or None,
-        message=_text(content, message.data_coding),
+        message=_text(content, message.data_coding, provider.alphabet),
         received=now,
         provider_id=read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
         reference=reference,
@@ -171,8 +172,11 @@ def _if_possible(reference: int, parts: int, part: int) -> tuple[int, int, int] 
     return (reference, parts, part) if 2 <= parts <= 255 and 1 <= part <= parts else None
 
 
-def _text(content: bytes, data_coding: int) -> str:
+def _text(content: bytes, data_coding: int, default: Alphabet) -> str:
     """Return the characters, as well as can be: no octets make it fail. NULs, which no database takes, are left out."""
+    if data_coding == 0 and default is not Alphabet.GSM7:
+        # What is called ASCII and has other octets has them from somewhere.
+        data_coding = 0x03 if default is Alphabet.LATIN_1 else 0x01
     return _characters(content, data_coding).replace("\0", "")
 
 
@@ -211,3 +215,8 @@ def _number(message: ShortMessage) -> str:
     """Return who sent it; a number that is called international says so by its +."""
     number = read_name(message.source)
     return f"+{number}" if message.source_ton == INTERNATIONAL and number.isdecimal() else number
+
+
+def text_of(content: bytes, data_coding: int) -> str:
+    """Return the text of octets in a coding that SMPP has a number for; the default alphabet (0) is GSM 03.38."""
+    return _characters(content, data_coding).replace("\0", "")

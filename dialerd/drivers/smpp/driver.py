@@ -4,7 +4,7 @@ What becomes of a message (the SMSC's error codes: statuses.py):
 
     no bind, and none to be had; or the session ended before anything was written      Unreachable
     no room in the windows in time                                                     Throttled
-    written, but no answer, or an answer that is none                                  InDoubt
+    written, but no answer in time, or an answer that is none                          InDoubt, told when it comes late
     of a long one, some parts taken and others not                                     Partly
 
 Of a long message the first part goes alone: what is refused anyway (the number, the pace) is refused before anything
@@ -12,12 +12,13 @@ was taken. Then the others go together.
 """
 
 import asyncio
-import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from dialerd import log
 from dialerd.drivers.base import Inbox
+from dialerd.drivers.smpp.attempt import Answer, Attempt, Awaited, read_answer
 from dialerd.drivers.smpp.deliveries import read_delivery
 from dialerd.drivers.smpp.link import Link
 from dialerd.drivers.smpp.pdu import (
@@ -30,16 +31,17 @@ from dialerd.drivers.smpp.pdu import (
     Pdu,
     ShortMessage,
     read_data_sm,
-    read_id,
 )
-from dialerd.drivers.smpp.session import GOODBYE_S, Lost, Session
+from dialerd.drivers.smpp.pending import Lost
+from dialerd.drivers.smpp.session import GOODBYE_S, Session
 from dialerd.drivers.smpp.sessions import Sessions
-from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, outcome_of, spelt
-from dialerd.drivers.smpp.submissions import Submission, reference_of, submissions
+from dialerd.drivers.smpp.statuses import INVALID_LENGTH, OK, TRY_LATER, Kind, kind_of, spelt
+from dialerd.drivers.smpp.submissions import Submission, submissions
+from dialerd.drivers.tls import verifying
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable
 from dialerd.model.message import Message
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.model.receipt import Receipt
 from dialerd.settings import Bind, SmppProvider, Tls
 
@@ -60,17 +62,15 @@ MOST_DELIVERIES = 1000
 ROOM_PER_ANSWER = 1.25
 ROOM_S = 0.5
 
+#: What came late while the database was away is told again after so long.
+TELL_AGAIN_S = 5.0
+
 #: The longest attempt: no room in a session that ends, a bind, room for the first part, its answer, room for the
 #: others, their answers.
 ROOMS = ANSWERS = 3
 
 #: How much later than the driver itself the dialer stops waiting.
 LATE_S = GOODBYE_S + 3.0
-
-#: What the parts that were not taken make of a message, the weightiest first.
-WEIGHTS = (InDoubt, Failed, Deferred, Throttled, Unreachable)
-
-Refusal = InDoubt | Failed | Deferred | Throttled | Unreachable
 
 
 class Smpp:
@@ -87,6 +87,8 @@ class Smpp:
         self._inbox: Inbox | None = None
         self._deliveries: set[asyncio.Task[None]] = set()
         self._partings: set[asyncio.Task[None]] = set()
+        #: Who waits for answers that did not come in time.
+        self._awaiting: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
 
     # -- sending -------------------------------------------------------------------------------------------------------
@@ -102,40 +104,57 @@ class Smpp:
             return Failed(str(refused))
         if len(todo) == 1 and not message.accepted:
             answer = await self._submit(todo[0])
-            return Sent(answer, (answer,)) if answer is None or isinstance(answer, str) else answer
-        return await self._send_parts(message, todo)
+            if answer is None or isinstance(answer, str):
+                return Sent(answer, (answer,))
+            attempt = Attempt(message, todo)
+            attempt.take(todo[0].part, answer)
+        else:
+            attempt = await self._send_parts(message, todo)
+        if attempt.is_awaited:
+            self._begin(self._awaiting, self._await_answers(attempt))
+        return attempt.outcome
 
-    async def _send_parts(self, message: Message, todo: Sequence[Submission]) -> Outcome:
-        accepted = dict(message.accepted)
-        refusals: list[Refusal] = []
-        for group in (todo[:1], todo[1:]) if not accepted else (todo,):
+    async def _send_parts(self, message: Message, todo: Sequence[Submission]) -> Attempt:
+        attempt = Attempt(message, todo)
+        for group in (todo[:1], todo[1:]) if not message.accepted else (todo,):
             answers = await asyncio.gather(*(self._submit(submission) for submission in group))
             for submission, answer in zip(group, answers, strict=True):
-                if answer is None or isinstance(answer, str):
-                    accepted[submission.part] = answer
-                else:
-                    refusals.append(answer)
-            if refusals:
+                attempt.take(submission.part, answer)
+            if attempt.is_refused:
                 break
-        if not refusals:
-            ids = tuple(accepted[part] for part in sorted(accepted))
-            return Sent(ids[0], ids)
-        rest = min(refusals, key=lambda refusal: WEIGHTS.index(type(refusal)))
-        return Partly(accepted, reference_of(message), rest) if accepted else rest
+        return attempt
 
-    async def _submit(self, submission: Submission) -> str | Refusal | None:
-        """Return the SMSC's name for what it took, None if it gave none; or why it did not take it."""
+    async def _submit(self, submission: Submission) -> Answer:
+        """Hand one part over, and return what the SMSC says to it."""
         session = await self._session()
         if not isinstance(session, Session):
             return session
         answer = await session.request(SUBMIT_SM, submission.body)
         if isinstance(answer, Lost):
+            if answer.late is not None:
+                return Awaited(answer.reason, answer.late)
             return InDoubt(answer.reason) if answer.written else Unreachable(answer.reason)
-        if answer.status == OK:
-            return read_id(answer.body)
-        if kind_of(answer.status) is Kind.SESSION:
+        if answer.status != OK and kind_of(answer.status) is Kind.SESSION:
             self._part_from(session, spelt(answer.status))
-        return outcome_of(answer.status)
+        return read_answer(answer)
+
+    async def _await_answers(self, attempt: Attempt) -> None:
+        """Tell the outcome of what has been called a doubt, should the SMSC answer after all."""
+        told = not await attempt.answered_late()
+        while not told and self._inbox is not None:
+            try:
+                await self._inbox.late(self._provider.name, attempt.message, attempt.outcome)
+                told = True
+            except DatabaseGone:
+                await asyncio.sleep(TELL_AGAIN_S)
+            except Exception:  # a bug there: it stays the doubt that stands in the database
+                logger.exception("driver_failed", provider=self._provider.name)
+                told = True
+
+    def _begin(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _session(self) -> Session | Throttled | Unreachable:
         """Return a session with room in its window; who came first gets the first that is free."""
@@ -161,7 +180,7 @@ class Smpp:
             return
         self._loop = asyncio.get_running_loop()
         provider = self._provider
-        tls = ssl.create_default_context() if provider.tls is Tls.TLS else None
+        tls = verifying(provider.ca) if provider.tls is Tls.TLS else None
         for command in COMMANDS[provider.bind]:
             self._links += [Link(provider, command, tls, self) for _ in range(provider.binds)]
         self._senders = self._links[: provider.binds]
@@ -182,9 +201,7 @@ class Smpp:
         if session.leaving:
             return
         session.leave()
-        parting = self._loop.create_task(session.unbind(reason))
-        self._partings.add(parting)
-        parting.add_done_callback(self._partings.discard)
+        self._begin(self._partings, session.unbind(reason))
 
     async def probe(self) -> None:
         """Return when there is a bind to send over, and the SMSC answers on it.
@@ -230,7 +247,7 @@ class Smpp:
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=self._provider.response_timeout_s)
         await asyncio.gather(*(session.unbind() for session in sessions))
-        tasks = [*self._keepers, *self._deliveries, *self._partings]
+        tasks = [*self._keepers, *self._deliveries, *self._partings, *self._awaiting]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -258,9 +275,7 @@ class Smpp:
         if inbox is None or len(self._deliveries) >= MOST_DELIVERIES:
             session.answer(pdu, TRY_LATER)
             return
-        delivery = self._loop.create_task(self._take(session, pdu, inbox))
-        self._deliveries.add(delivery)
-        delivery.add_done_callback(self._deliveries.discard)
+        self._begin(self._deliveries, self._take(session, pdu, inbox))
 
     async def _take(self, session: Session, pdu: Pdu, inbox: Inbox) -> None:
         try:
@@ -269,7 +284,7 @@ class Smpp:
             logger.warning("smpp_delivery_unreadable", provider=self._provider.name, error=str(error))
             session.answer(pdu, INVALID_LENGTH)
             return
-        delivery = read_delivery(message, provider=self._provider.name, now=datetime.now(UTC))
+        delivery = read_delivery(message, self._provider, now=datetime.now(UTC))
         status = OK
         try:
             if isinstance(delivery, Receipt):

@@ -7,14 +7,16 @@ What becomes of a request that gets no answer:
 
 A request without an answer makes the session doubtful: it takes nothing more until an enquire_link that was sent after
 it has been answered, and ends if that is not. Sequence numbers rise to 2**31 - 1 before one is used again (5.1.4), so
-that a late answer cannot be taken for that of another request; it is ignored. What shows that the peer and we do not
-agree any more (an impossible length, an answer of another kind, a generic_nack for nothing) ends the session.
+that a late answer cannot be taken for that of another request; whoever asked may still take it (Lost.late). What
+shows that the peer and we do not agree any more (an impossible length, an answer of another kind, a generic_nack for
+nothing) ends the session.
 """
 
 import asyncio
 import ssl
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
+from dialerd.drivers.smpp.outbox import Outbox
 from dialerd.drivers.smpp.pdu import (
     ALERT_NOTIFICATION,
     BIND_RECEIVER,
@@ -32,37 +34,19 @@ from dialerd.drivers.smpp.pdu import (
     Pdu,
     pack,
 )
+from dialerd.drivers.smpp.pending import Lost, Pending
 from dialerd.drivers.smpp.statuses import INVALID_COMMAND, INVALID_LENGTH, OK, spelt
 from dialerd.drivers.smpp.trouble import NoBind, reason_of
 
-__all__ = ["Lost", "Owner", "Session"]
+__all__ = ["Owner", "Session"]
 
 BINDS = {BIND_RECEIVER, BIND_TRANSMITTER, BIND_TRANSCEIVER}
-
-#: Sequence numbers go from 1 to this (5.1.4).
-LAST_SEQUENCE = 0x7FFFFFFF
 
 #: The most answers that wait for a peer that does not read; another one ends the session.
 MOST_WAITING = 10_000
 
-#: So many octets are given to the connection at once.
-PIECE = 0x10000
-
 #: How long an SMSC may take to say goodbye, or to answer what is under way once it has said goodbye.
 GOODBYE_S = 2.0
-
-
-class Lost(NamedTuple):
-    """There is no answer and will be none; `written`: the request may have reached the SMSC."""
-
-    reason: str
-    written: bool
-
-
-class _Request(NamedTuple):
-    command: int
-    answer: "asyncio.Future[Pdu | Lost]"
-    until: float
 
 
 class Owner(Protocol):
@@ -91,16 +75,10 @@ class Session(asyncio.Protocol):
         self._enquire_link_s = enquire_link_s
         self._loop = asyncio.get_running_loop()
         self._framer = Framer()
-        self._transport: asyncio.Transport | None = None
-        self._sequence = 0
-        #: By sequence number, in the order in which they were made, which is that in which their time is over.
-        self._requests: dict[int, _Request] = {}
-        #: What waits to be written at the end of this turn of the loop, or until the peer reads on; and for each the
-        #: number of the request that it is, 0 for answers.
-        self._outgoing: list[bytes] = []
-        self._unwritten: list[int] = []
-        self._flushing = False
-        self._paused = False
+        self._outbox = Outbox(
+            self._loop, most=window + MOST_WAITING, full=lambda: self._close("the SMSC does not read our answers")
+        )
+        self._pending = Pending(self._loop, timeout_s=response_timeout_s)
         self._heard_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._enquiry: asyncio.Future[Pdu | Lost] | None = None
@@ -149,7 +127,7 @@ class Session(asyncio.Protocol):
         """How many requests may be made now."""
         if self._doubtful or self._leaving or not self.bound:
             return 0
-        return self._window - len(self._requests)
+        return self._window - len(self._pending)
 
     @property
     def leaving(self) -> bool:
@@ -166,18 +144,17 @@ class Session(asyncio.Protocol):
 
         Whoever stops waiting for it leaves it under way: its place in the window is taken until it is answered.
         """
-        answer: asyncio.Future[Pdu | Lost] = self._loop.create_future()
         if self._ended is not None:
-            answer.set_result(Lost(self._ended, written=False))
-            return answer
-        sequence = self._sequence = self._next_sequence()
-        self._requests[sequence] = _Request(command, answer, self._loop.time() + self._response_timeout_s)
-        self._put(pack(command, sequence, body), sequence)
+            refused: asyncio.Future[Pdu | Lost] = self._loop.create_future()
+            refused.set_result(Lost(self._ended, written=False))
+            return refused
+        sequence, answer = self._pending.add(command)
+        self._outbox.put(pack(command, sequence, body), sequence)
         return answer
 
     def answer(self, pdu: Pdu, status: int = OK) -> None:
         """Answer a deliver_sm or data_sm; their answers carry an empty message_id (4.6.2)."""
-        self._put(pack(pdu.command | RESPONSE, pdu.sequence, b"\0", status))
+        self._outbox.put(pack(pdu.command | RESPONSE, pdu.sequence, b"\0", status))
 
     async def enquire(self) -> Lost | None:
         """Ask whether the SMSC is there; None: it is. One that does not answer ends the session."""
@@ -205,8 +182,8 @@ class Session(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Close at once. What was written may have arrived; what was not stays here for good."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._outbox.transport is not None:
+            self._outbox.transport.abort()
         self._end(reason)
 
     async def gone(self) -> None:
@@ -218,9 +195,9 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         # uvloop's are transports without being asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
+        self._outbox.transport = cast(asyncio.Transport, transport)
         if self._ended is not None:
-            self._transport.abort()
+            self._outbox.transport.abort()
             return
         self._heard_at = self._loop.time()
         self._tick()
@@ -235,8 +212,8 @@ class Session(asyncio.Protocol):
                 self._take(pdu)
         except BadPdu as error:
             # Directly: requests that wait here are not for somebody who talks like that.
-            if self._transport is not None:
-                self._transport.write(pack(GENERIC_NACK, 0, status=INVALID_LENGTH))
+            if self._outbox.transport is not None:
+                self._outbox.transport.write(pack(GENERIC_NACK, 0, status=INVALID_LENGTH))
             self._close(f"the SMSC sent no SMPP: {error}")
 
     def eof_received(self) -> None:
@@ -248,12 +225,12 @@ class Session(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Keep what comes here: the peer does not read."""
-        self._paused = True
+        self._outbox.paused = True
 
     def resume_writing(self) -> None:
         """Write on."""
-        self._paused = False
-        self._flush()
+        self._outbox.paused = False
+        self._outbox.flush()
 
     # -- PDUs --------------------------------------------------------------------------------------------------------
 
@@ -264,80 +241,46 @@ class Session(asyncio.Protocol):
         elif command in {DELIVER_SM, DATA_SM} and self.bound:
             self._owner.came(self, pdu)
         elif command == ENQUIRE_LINK:
-            self._put(pack(ENQUIRE_LINK | RESPONSE, pdu.sequence))
+            self._outbox.put(pack(ENQUIRE_LINK | RESPONSE, pdu.sequence))
         elif command == UNBIND:
             self._goodbye = pdu.sequence, self._loop.time() + GOODBYE_S
             self.leave()
         elif command != ALERT_NOTIFICATION:
-            self._put(pack(GENERIC_NACK, pdu.sequence, status=INVALID_COMMAND))
+            self._outbox.put(pack(GENERIC_NACK, pdu.sequence, status=INVALID_COMMAND))
 
     def _take_answer(self, pdu: Pdu) -> None:
-        request = self._requests.pop(pdu.sequence, None)
+        request = self._pending.take(pdu.sequence)
         if request is None:
-            if pdu.command == GENERIC_NACK:
+            if not self._pending.answered_late(pdu) and pdu.command == GENERIC_NACK:
                 self._close(f"the SMSC is out of step: generic_nack {spelt(pdu.status)}")
             return
         if pdu.command != request.command | RESPONSE and pdu.command != GENERIC_NACK:
-            self._requests[pdu.sequence] = request
-            self._close(f"the SMSC is out of step: 0x{pdu.command:08X} answers 0x{request.command:08X}")
+            reason = f"the SMSC is out of step: 0x{pdu.command:08X} answers 0x{request.command:08X}"
+            self._close(reason)
+            request.end(Lost(reason, written=True))
             return
         if request.command in BINDS and pdu.status == OK and pdu.command != GENERIC_NACK:
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
             self._owner.began(self)
-        if not request.answer.done():
-            is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK
-            request.answer.set_result(Lost("generic_nack without an error", written=True) if is_no_answer else pdu)
+        is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK
+        request.end(Lost("generic_nack without an error", written=True) if is_no_answer else pdu)
         if self._leaving:
             self._look_quiet()
         elif not self._doubtful:
             self._owner.freed(self)
 
     def _look_quiet(self) -> None:
-        if not self._requests:
+        if not self._pending:
             self._quiet.set()
             self._say_goodbye()
 
     def _say_goodbye(self) -> None:
         """Answer the SMSC's unbind, if there is one, and close."""
         if self._goodbye is not None and self._ended is None:
-            self._put(pack(UNBIND | RESPONSE, self._goodbye[0]))
-            self._flush()
+            self._outbox.put(pack(UNBIND | RESPONSE, self._goodbye[0]))
+            self._outbox.flush()
             self._close("the SMSC has unbound")
-
-    def _next_sequence(self) -> int:
-        sequence = self._sequence
-        while True:
-            sequence = 1 if sequence >= LAST_SEQUENCE else sequence + 1
-            if sequence not in self._requests:
-                return sequence
-
-    # -- writing -------------------------------------------------------------------------------------------------------
-
-    def _put(self, octets: bytes, sequence: int = 0) -> None:
-        """Have a PDU written at the end of this turn of the loop, together with what else comes in it."""
-        self._outgoing.append(octets)
-        self._unwritten.append(sequence)
-        if len(self._outgoing) > self._window + MOST_WAITING:
-            self._close("the SMSC does not read our answers")
-        elif not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        while self._outgoing and not self._paused and self._ended is None and self._transport is not None:
-            # In pieces: what is too much for the connection stays here, and is certain not to have gone.
-            number = size = 0
-            for octets in self._outgoing:
-                number += 1
-                size += len(octets)
-                if size >= PIECE:
-                    break
-            piece = b"".join(self._outgoing[:number])
-            del self._outgoing[:number]
-            del self._unwritten[:number]
-            self._transport.write(piece)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -356,19 +299,14 @@ class Session(asyncio.Protocol):
             self._timer = self._loop.call_later(tick_s, self._tick)
 
     def _end_overdue(self, now: float) -> None:
-        while self._requests:
-            sequence, request = next(iter(self._requests.items()))
-            if request.until > now:
-                return
+        for sequence, request in self._pending.overdue(now):
             if request.command == ENQUIRE_LINK:
                 self._close(f"no answer to enquire_link within {self._response_timeout_s:g} s")
                 return
-            if sequence in self._unwritten:
+            if self._outbox.holds(sequence):
                 self._close(f"the SMSC has read nothing for {self._response_timeout_s:g} s")
                 return
-            del self._requests[sequence]
-            if not request.answer.done():
-                request.answer.set_result(Lost(f"no answer within {self._response_timeout_s:g} s", written=True))
+            self._pending.give_up(sequence, f"no answer within {self._response_timeout_s:g} s")
             if self._leaving:
                 self._look_quiet()
             else:
@@ -395,8 +333,9 @@ class Session(asyncio.Protocol):
 
     def _close(self, reason: str) -> None:
         """Close; what has been given to the connection is still sent, if the peer reads."""
-        if self._transport is not None:
-            self._transport.abort() if self._paused else self._transport.close()
+        transport = self._outbox.transport
+        if transport is not None:
+            transport.abort() if self._outbox.paused else transport.close()
         self._end(reason)
 
     def _end(self, reason: str) -> None:
@@ -405,12 +344,9 @@ class Session(asyncio.Protocol):
         self._ended = reason
         if self._timer is not None:
             self._timer.cancel()
-        unwritten = set(self._unwritten)
-        requests, self._requests = self._requests, {}
-        for sequence, request in requests.items():
-            if not request.answer.done():
-                request.answer.set_result(Lost(reason, written=sequence not in unwritten))
-        self._outgoing.clear()
+        unwritten = self._outbox.close()
+        for sequence, request in self._pending.clear().items():
+            request.end(Lost(reason, written=sequence not in unwritten))
         self._quiet.set()
         self._gone.set()
         if self.bound:

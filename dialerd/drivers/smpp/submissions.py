@@ -1,6 +1,5 @@
 """What is sent for a message: its text cut, addressed and spelt as an SMSC wants it. Pure."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,15 +15,15 @@ from dialerd.drivers.smpp.pdu import (
 )
 from dialerd.examine import number_for
 from dialerd.model.campaign import Campaign, UnicodeRule
-from dialerd.model.errors import Refused
+from dialerd.model.errors import BadText, Refused
 from dialerd.model.message import Message
-from dialerd.model.text import Coding, Encoded, encode
-from dialerd.settings import LongSms, SmppProvider
+from dialerd.model.text import Coding, decode, encode
+from dialerd.settings import Alphabet, LongSms, SmppProvider
 
 __all__ = ["Submission", "reference_of", "submissions"]
 
 #: data_coding (5.2.19): the SMSC's default alphabet, which is GSM 03.38's where it follows the standard, and UCS-2.
-DATA_CODINGS: Mapping[Coding, int] = {Coding.GSM7: 0x00, Coding.UCS2: 0x08}
+DEFAULT_ALPHABET, UCS2 = 0x00, 0x08
 
 #: Type of number and numbering plan (5.2.5, 5.2.6) of names, of numbers with a country code, of those as dialled at
 #: home, and of short codes, which only one network knows.
@@ -50,15 +49,15 @@ def submissions(message: Message, provider: SmppProvider, campaign: Campaign | N
     Without a campaign (its file has gone meanwhile) its rules are the defaults. Raises Refused: it cannot be sent as it
     is, and why.
     """
-    encoded = _encoded(message.data, UnicodeRule.AUTO if campaign is None else campaign.unicode)
+    rule = UnicodeRule.AUTO if campaign is None else campaign.unicode
+    parts, data_coding = _encoded(message.data, rule, provider.alphabet)
     region = None if campaign is None else campaign.region
     number = number_for(provider, message.channel, message.destination, message.address, region)
-    parts = encoded.parts
     if message.accepted and max(message.accepted) > len(parts):
         raise Refused(f"the SMSC has part {max(message.accepted)} of a text that now has {len(parts)} parts")
     try:
         is_single = len(parts) == 1
-        base = _addressed(message, number, provider, parts[0] if is_single else b"", DATA_CODINGS[encoded.coding])
+        base = _addressed(message, number, provider, parts[0] if is_single else b"", data_coding)
         if is_single:
             return [Submission(1, base.pack())]
         if provider.long is LongSms.PAYLOAD and not message.accepted:
@@ -75,9 +74,25 @@ def submissions(message: Message, provider: SmppProvider, campaign: Campaign | N
 
 
 @lru_cache(maxsize=64)
-def _encoded(text: str, rule: UnicodeRule) -> Encoded:
-    """Return the text as its parts; in bulk many messages have the same one."""
-    return encode(text, rule)
+def _encoded(text: str, rule: UnicodeRule, alphabet: Alphabet) -> tuple[tuple[bytes, ...], int]:
+    """Return the text as its parts, and their data_coding; in bulk many messages have the same one.
+
+    They are cut as GSM 03.38's, since that is what goes over the air. What another alphabet of the SMSC's cannot spell
+    goes in UCS-2, but not under the rule gsm7: it may take more parts. Raises BadText.
+    """
+    encoded = encode(text, rule)
+    if encoded.coding is Coding.UCS2:
+        return encoded.parts, UCS2
+    if alphabet is Alphabet.GSM7:
+        return encoded.parts, DEFAULT_ALPHABET
+    said = [decode(part, Coding.GSM7) for part in encoded.parts]
+    try:
+        return tuple(part.encode(alphabet) for part in said), DEFAULT_ALPHABET
+    except UnicodeEncodeError as error:
+        if rule is UnicodeRule.GSM7:
+            letter = error.object[error.start]
+            raise BadText(f"the SMSC's alphabet {alphabet} cannot spell {letter!r}", "not GSM-7") from None
+    return encode("".join(said), coding=Coding.UCS2).parts, UCS2
 
 
 def reference_of(message: Message) -> int:

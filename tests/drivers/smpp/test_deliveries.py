@@ -1,5 +1,6 @@
 """What SMSCs deliver: receipts in all their spellings, and what people write."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,13 +9,15 @@ import pytest
 from dialerd.drivers.smpp.deliveries import read_delivery
 from dialerd.drivers.smpp.pdu import ShortMessage
 from dialerd.model.receipt import Delivery, Inbound, Receipt
+from dialerd.settings import Alphabet, SmppProvider
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+SMSC = SmppProvider(name="smsc", host="h", system_id="u")
 
 
 def read(**fields: Any) -> Receipt | Inbound:
     given: dict[str, Any] = {"source": b"59899123456", "destination": b"1234"}
-    return read_delivery(ShortMessage(**given | fields), provider="smsc", now=NOW)
+    return read_delivery(ShortMessage(**given | fields), SMSC, now=NOW)
 
 
 def receipt(text: bytes, **fields: Any) -> tuple[str | None, Delivery | None, str | None]:
@@ -183,3 +186,21 @@ def test_parts(fields: dict[str, Any], place: tuple[int | None, int, int]) -> No
 def test_impossible_header() -> None:
     """A header that is longer than the text is none: the text is kept as it is."""
     assert inbound(esm_class=0x40, text=b"Hola").message == "Hola"
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "octets", "text"),
+    [
+        (Alphabet.GSM7, b"\x00 5\x1b\x65 A\x7do", "@ 5€ Año"),
+        (Alphabet.LATIN_1, b"@ A\xf1o {\xc3\xa9}", "@ Año {Ã©}"),
+        (Alphabet.ASCII, b"@ A~o {\xc3\xa9}", "@ A~o {é}"),
+    ],
+)
+def test_default_alphabet(alphabet: Alphabet, octets: bytes, text: str) -> None:
+    """At data_coding 0 the octets are what `alphabet` says; at others they are what those say."""
+    smsc = replace(SMSC, alphabet=alphabet)
+    for coding, content in ((0, octets), (3, text.encode("latin-1", "replace")), (8, text.encode("utf-16-be"))):
+        message = ShortMessage(b"59899123456", b"1234", content, data_coding=coding)
+        found = read_delivery(message, smsc, now=NOW)
+        assert isinstance(found, Inbound)
+        assert found.message == (text.replace("€", "?") if coding == 3 else text)

@@ -29,9 +29,11 @@ from dialerd.drivers.smpp.pdu import (
     ShortMessage,
     pack,
 )
-from dialerd.drivers.smpp.session import Lost, Session
+from dialerd.drivers.smpp.pending import Lost
+from dialerd.drivers.smpp.session import Session
 from dialerd.drivers.smpp.statuses import STATUSES, outcome_of
-from dialerd.model.errors import Unavailable
+from dialerd.model.errors import DatabaseGone, Unavailable
+from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.model.receipt import Inbound, Receipt
 from dialerd.settings import Bind as BindKind
@@ -41,6 +43,7 @@ from tests.drivers.smpp.conftest import Make, make_provider
 from tests.fakes.smsc import CUT, SILENCE, Smsc
 
 LONG = "x" * 400  # three parts
+WAITED = "not sent: the answer to the part before was waited for"
 
 
 def start(send: Awaitable[Outcome]) -> "asyncio.Future[Outcome]":
@@ -48,10 +51,18 @@ def start(send: Awaitable[Outcome]) -> "asyncio.Future[Outcome]":
 
 
 class Nobody:
-    """An inbox for SMSCs that deliver nothing."""
+    """An inbox for SMSCs that deliver nothing; it keeps outcomes that come late."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
+        self.faults: list[Exception] = []
 
     async def receipt(self, receipt: Receipt) -> None: ...
     async def inbound(self, inbound: Inbound) -> None: ...
+    async def late(self, provider: str, message: Message, outcome: Outcome) -> None:
+        if self.faults:
+            raise self.faults.pop()
+        await self.told.put((message.id, outcome))
 
 
 def part_of(message: ShortMessage) -> int:
@@ -370,14 +381,18 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
     return authority
 
 
+@pytest.mark.parametrize("is_named", [False, True])
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_tls(authority: trustme.CA, is_known: bool) -> None:
-    """With TLS the SMSC's certificate is verified; one that nobody vouches for gets no password."""
+async def test_tls(authority: trustme.CA, is_known: bool, is_named: bool) -> None:
+    """With TLS the SMSC's certificate is verified, where `ca` is given by that alone; a stranger gets no password."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    (authority if is_known else trustme.CA()).issue_cert("127.0.0.1").configure_cert(context)
+    private = trustme.CA()
+    vouching, ca = (private, private.cert_pem.bytes().decode()) if is_named else (authority, None)
+    stranger = authority if is_named else trustme.CA()
+    (vouching if is_known else stranger).issue_cert("127.0.0.1").configure_cert(context)
     smsc = Smsc(context)
     await smsc.start()
-    driver = Smpp(make_provider(smsc, tls=Tls.TLS), {})
+    driver = Smpp(make_provider(smsc, tls=Tls.TLS, ca=ca), {})
     outcome = await driver.send(an_sms())
 
     if is_known:
@@ -410,6 +425,46 @@ async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
 
     assert await second == Sent("second", ("second",))
     assert len(smsc.connections) == 1
+
+
+#: The text of a message, its parts that the SMSC has, what it answers late, and what that makes of the message.
+LATE: list[tuple[str, dict[int, str], Any, Outcome | None]] = [
+    ("x", {}, "late", Sent("late", ("late",))),
+    ("x", {}, 0x58, Throttled("0x00000058 ESME_RTHROTTLED: throttled: too many messages a second")),
+    (LONG, {}, "late", Partly({1: "late"}, 1, Unreachable(WAITED))),
+    (LONG, {2: "b", 3: "c"}, "late", Sent("late", ("late", "b", "c"))),
+    ("x", {}, None, None),
+]
+
+
+async def test_late_answers(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that comes after its message was called a doubt is told; with the session's end none is waited for."""
+    monkeypatch.setattr("dialerd.drivers.smpp.driver.TELL_AGAIN_S", 0.01)
+    smsc.policy = lambda _message: SILENCE
+    driver, inbox = make(response_timeout_s=2.0), Nobody()
+    listening = asyncio.ensure_future(driver.listen(inbox))
+    attempts = []
+    for n, (data, before, _, _) in enumerate(LATE):
+        attempts.append(start(driver.send(an_sms(id=str(n), data=data, accepted=before, reference=1))))
+        await smsc.until(lambda: len(smsc.unanswered) == len(attempts))
+    assert {type(getattr(await attempt, "rest", await attempt)) for attempt in attempts} == {InDoubt}
+
+    inbox.faults = [DatabaseGone("away"), DatabaseGone("away")]
+    for n, (_, _, answer, outcome) in enumerate(LATE):
+        if outcome is not None:
+            connection, pdu, message = smsc.unanswered[n]
+            connection.settle(pdu, message, answer)
+            async with asyncio.timeout(30):
+                assert await inbox.told.get() == (str(n), outcome)
+    # Nor is what answers something else.
+    connection, pdu, _ = smsc.unanswered[-1]
+    connection.transport.write(pack(ENQUIRE_LINK | RESPONSE, pdu.sequence))
+    connection.transport.close()
+    async with asyncio.timeout(30):
+        while driver._awaiting:
+            await asyncio.sleep(0)
+    assert inbox.told.empty()
+    listening.cancel()
 
 
 async def test_silence_ends_session(smsc: Smsc, make: Make) -> None:
@@ -472,9 +527,9 @@ async def test_numbers_go_round(smsc: Smsc) -> None:
     await session.bind("127.0.0.1", smsc.port, None, BIND_TRANSCEIVER, smsc.account)
     smsc.policy = lambda _message: SILENCE
     body = ShortMessage(b"1", b"2").pack()
-    session._sequence = 0
+    session._pending._last = 0
     session.request(SUBMIT_SM, body)
-    session._sequence = 0x7FFFFFFE
+    session._pending._last = 0x7FFFFFFE
     session.request(SUBMIT_SM, body)
     session.request(SUBMIT_SM, body)
     await smsc.until(lambda: len(smsc.received) == 3)

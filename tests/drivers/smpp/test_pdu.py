@@ -23,7 +23,7 @@ from dialerd.drivers.smpp.pdu import (
     read_data_sm,
     read_id,
 )
-from tests.drivers.smpp.test_deliveries import NOW
+from tests.drivers.smpp.test_deliveries import NOW, SMSC
 
 octet = st.integers(0, 255)
 
@@ -119,7 +119,7 @@ def test_damaged_messages() -> None:
         if chance.random() < 0.1:
             octets += octets[chance.randrange(len(octets) + 1) :]
         try:
-            read_delivery(ShortMessage.read(bytes(octets)), provider="smsc", now=NOW)
+            read_delivery(ShortMessage.read(bytes(octets)), SMSC, now=NOW)
         except BadPdu:
             refused += 1
 

@@ -21,11 +21,9 @@ from dialerd.model.outcome import Failed, Sent, Throttled, Unreachable
 from dialerd.model.receipt import Delivery, Inbound, Receipt
 from dialerd.settings import Bind, LongSms, SmppProvider, Tls
 from tests.drivers.conformance import an_sms
-from tests.peers import program
+from tests.peers import node_module, program
 
 FAKES = Path(__file__).parents[2] / "fakes"
-#: Where `npm install smpp` was called; its modules are in node_modules there.
-MODULES = "DIALERD_TEST_NODE_MODULES"
 
 TEXTS = ["echo Año @ 5€ {x}", "echo ж😀"]
 
@@ -75,17 +73,6 @@ async def started(*command: str | Path, **environment: str) -> AsyncIterator[Pee
         await process.communicate()
 
 
-def node_modules() -> str:
-    """Return the folder with npm's smpp; without it the test is skipped, but fails where CI is set."""
-    folder = Path(os.environ.get(MODULES, "var/node")) / "node_modules"
-    if not (folder / "smpp").is_dir():
-        missing = f"no smpp in {folder}: `npm install --prefix FOLDER smpp`, and {MODULES}=FOLDER"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return str(folder.resolve())
-
-
 def make_driver(port: int, **keys: Any) -> Smpp:
     given: dict[str, Any] = {"host": "127.0.0.1", "system_id": "dialerd", "password": SecretStr("secret")}
     return Smpp(SmppProvider(name="smsc", port=port, **given | keys), {})
@@ -112,7 +99,7 @@ async def until(holds: Callable[[], bool]) -> None:
 @pytest.fixture
 async def npm() -> AsyncIterator[tuple[Peer, int]]:
     """npm's smpp, and its port."""
-    node, modules = program("node"), node_modules()
+    node, modules = program("node"), str(node_module("smpp").parent)
     async with started(node, FAKES / "smsc.js", NODE_PATH=modules) as peer:
         (ready,) = await peer.until("ready")
         yield peer, ready["port"]
@@ -182,7 +169,7 @@ async def test_npm_refuses_bind(npm: tuple[Peer, int]) -> None:
 
 async def test_npm_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same over TLS."""
-    node, modules = program("node"), node_modules()
+    node, modules = program("node"), str(node_module("smpp").parent)
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))

@@ -1,6 +1,6 @@
 """What goes to an SMSC for a message: its address, its parts, its coding, and how long it is good for."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -15,10 +15,10 @@ from dialerd.model.campaign import Campaign, UnicodeRule
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel, Message
 from dialerd.model.receipt import Inbound
-from dialerd.settings import LongSms, NumberFormat, SmppProvider
+from dialerd.settings import Alphabet, LongSms, NumberFormat, SmppProvider
 from tests.drivers.conformance import an_sms
+from tests.drivers.smpp.test_deliveries import NOW, SMSC
 
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LONG = "€ñ@" * 60  # 240 septets
 WIDE = "ж😀" * 40
 
@@ -108,6 +108,22 @@ def test_campaigns_rule() -> None:
         made(an_sms(data="ж"), UnicodeRule.GSM7)
 
 
+@pytest.mark.parametrize("alphabet", [Alphabet.LATIN_1, Alphabet.ASCII])
+def test_alphabets(alphabet: Alphabet) -> None:
+    """An SMSC whose default alphabet is not GSM's gets its own; what that lacks goes in UCS-2, or is refused."""
+    (plain,) = made(an_sms(data="@{hola}_$"), alphabet=alphabet)
+    assert (plain.text, plain.data_coding) == (b"@{hola}_$", 0)
+    first, second = made(an_sms(data="[@]" * 60), alphabet=alphabet)  # cut as GSM 03.38, where [ and ] count twice
+    assert (first.text[6:], second.text[6:]) == (b"[@]" * 30 + b"[@", b"]" + b"[@]" * 29)
+    (accented,) = made(an_sms(data="Año"), alphabet=alphabet)
+    is_latin = alphabet is Alphabet.LATIN_1
+    assert (accented.text, accented.data_coding) == ((b"A\xf1o", 0) if is_latin else ("Año".encode("utf-16-be"), 8))
+    wide = made(an_sms(data="€" * 71), alphabet=alphabet)
+    assert (len(wide), {part.data_coding for part in wide}) == (2, {8})
+    with pytest.raises(Refused, match="alphabet .* cannot spell '€'"):
+        made(an_sms(data="5 €"), UnicodeRule.GSM7, alphabet=alphabet)
+
+
 def test_udh() -> None:
     """Parts carry a header with an 8-bit reference, and say so in esm_class."""
     first, second = made(an_sms(data=LONG, seq=0x1234), long=LongSms.UDH)
@@ -136,14 +152,14 @@ def test_payload() -> None:
 def test_parts_join(text: str, long: LongSms) -> None:
     """Read by the rules for what people write to us, the parts give the text back; no part is too long for anybody."""
     sent = made(an_sms(data=text), long=long)
-    found = [read_delivery(part, provider="smsc", now=NOW) for part in sent]
+    found = [read_delivery(part, SMSC, now=NOW) for part in sent]
 
     assert all(isinstance(part, Inbound) for part in found)
     assert [(part.part, part.parts) for part in found] == [(n, len(sent)) for n in range(1, len(sent) + 1)]  # type: ignore[union-attr]
     # A letter beyond U+FFFF may be cut, where the text is nothing else: its halves join as octets.
     joined = b"".join(part.text[6:] if long is LongSms.UDH else part.text for part in sent)
     whole = sent[0]._replace(text=joined, esm_class=0, tlvs={})
-    alone = read_delivery(whole, provider="smsc", now=NOW)
+    alone = read_delivery(whole, SMSC, now=NOW)
     assert isinstance(alone, Inbound)
     assert alone.message == text
     assert max(len(part.text) for part in sent) <= 159
