@@ -136,7 +136,7 @@ def _requests(port: int, path: str, token: str, calls: int) -> Iterator[bytes]:
     for number in range(calls):
         destination = f"59898{number % 1_000_000:06d}"
         if path == V1:
-            kind, body = "application/json", json.dumps({"campaign": "c", "to": destination, "text": TEXT})
+            kind, body = "application/json", json.dumps({"campaign": "c", "destination": destination, "text": TEXT})
         else:
             kind = "application/x-www-form-urlencoded; charset=UTF-8"
             body = urlencode({"destination": destination, "message": TEXT, "campaign": "c", "agent": "ana"})
