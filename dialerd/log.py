@@ -22,6 +22,7 @@ EVENTS: dict[str, str] = {
     "api_untidied": "what has run out of tokens and keys could not be deleted now; it does no harm",
     "base_loaded": "an uploaded base stands in the spool, all of its accepted lines at once",
     "blacklisted": "a user of the API has blocked an address",
+    "callers_turned_away": "as many callers are connected as the process has files for; further ones get a 503",
     "campaign_paused": "a user of the API has paused a campaign",
     "campaign_resumed": "a user of the API has let a campaign go on",
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",

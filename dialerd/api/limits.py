@@ -11,6 +11,8 @@ __all__ = ["Limits"]
 
 #: A caller that sends nothing of its body for so long has gone, or wants to hold a connection.
 SILENT_S = 30.0
+#: As does one that sends fewer octets a second than this, once it has had as much time again.
+SLOWEST_BYTES_S = 500
 
 
 class Limits:
@@ -25,6 +27,7 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = asyncio.get_running_loop().time()
         most, came, answered = self._most_bytes(), 0, False
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
@@ -36,7 +39,9 @@ class Limits:
             if answered:
                 return await receive()
             try:
-                async with asyncio.timeout(SILENT_S):
+                spent_s = asyncio.get_running_loop().time() - began
+                patience_s = 2 * SILENT_S + came / SLOWEST_BYTES_S - spent_s
+                async with asyncio.timeout(min(SILENT_S, patience_s)):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the request did not come in time") from None
