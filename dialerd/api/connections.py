@@ -14,6 +14,8 @@ logger = log.get(__name__)
 
 #: A head of a request that is not whole after so many seconds will not be.
 HEAD_S = 20.0
+#: So long a caller may go on to send what was answered already.
+LINGER_S = 10.0
 #: More than any caller sends: the parser itself keeps a head of any size.
 MOST_HEAD = 64 * 1024
 #: The rest of the process's files are the database's, the providers' and the disk's.
@@ -86,7 +88,15 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for the next head: the request is there."""
         self._in_head = True
+        self._set_deadline(None)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait a while for the rest of a request that was answered before it was whole."""
+        super().on_response_complete()
+        if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
+            # Closed at once, the answer would be lost to who still sends.
+            self._set_deadline(self.loop.call_later(LINGER_S, self.transport.close))
 
     def _set_deadline(self, deadline: asyncio.TimerHandle | None) -> None:
         if self._deadline is not None:

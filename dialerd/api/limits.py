@@ -44,7 +44,7 @@ class Limits:
                 async with asyncio.timeout(min(SILENT_S, patience_s)):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "the request did not come in time") from None
+                raise HTTPException(408, "the request did not come in time", headers={"Connection": "close"}) from None
             came += len(message.get("body", b""))
             if came > most:
                 raise HTTPException(413, f"the request is larger than {most} bytes")

@@ -75,6 +75,14 @@ async def test_a_body_in_drops(site_with: MakeSite, monkeypatch: pytest.MonkeyPa
         assert (await drip(site, head, b"a")).startswith(b"HTTP/1.1 408 ")
 
 
+async def test_a_body_after_the_answer(site_with: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes on to send what was answered already, a body without a token, is let go after a while."""
+    monkeypatch.setattr(connections, "LINGER_S", 0.2)
+    async with site_with() as site:
+        answer = await drip(site, b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", b"a")
+        assert answer.startswith(b"HTTP/1.1 404 ")
+
+
 async def test_too_many(site_with: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """One caller more than the process has files for is told 503 at once; those who are in are served."""
     monkeypatch.setattr(connections, "most_connections", lambda: 3)
