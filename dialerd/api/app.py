@@ -1,5 +1,7 @@
 """The application: its routes, and what becomes of errors."""
 
+from functools import partial
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -8,7 +10,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from dialerd.api import integra, metrics, probes, v1
-from dialerd.api.callers import NotLoggedIn
+from dialerd.api.callers import NotLoggedIn, is_known
 from dialerd.api.context import Context
 from dialerd.api.limits import Limits
 from dialerd.api.problems import bug, http_error
@@ -23,7 +25,9 @@ def build(context: Context) -> ASGIApp:
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, bug)
-    return Limits(app, most_bytes=lambda: int(context.api.max_body_mb * 1_000_000))
+    return Limits(
+        app, most_bytes=lambda: int(context.api.max_body_mb * 1_000_000), knows=partial(is_known, context.users)
+    )
 
 
 async def _not_logged_in(_request: Request, _error: Exception) -> Response:

@@ -48,8 +48,10 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: Between two requests, or in the head of one; so many octets of it have come.
         self._in_head = True
         self._came = 0
+        self._heads = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -70,11 +72,11 @@ class Connection(HttpToolsProtocol):
         """Take what came."""
         if self.transport.is_closing():
             return
-        was_in_head = self._in_head
+        was_in_head, heads = self._in_head, self._heads
         if was_in_head and self._deadline is None:
             self._set_deadline(self.loop.call_later(HEAD_S, self._head_is_late))
         super().data_received(data)
-        if was_in_head and self._in_head:
+        if was_in_head and heads == self._heads:
             self._came += len(data)
             if self._came > MOST_HEAD:
                 self._refuse(TOO_LARGE)
@@ -82,6 +84,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Serve the request: its head is there."""
         self._in_head, self._came = False, 0
+        self._heads += 1
         self._set_deadline(None)
         super().on_headers_complete()
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dialerd.model.errors import Unavailable
 
 __all__ = ["Limits"]
 
@@ -15,11 +17,21 @@ SILENT_S = 30.0
 SLOWEST_BYTES_S = 500
 
 
-class Limits:
-    """Answers 413 to a body of more than `most_bytes()`, and 408 to one that does not come."""
+#: Of a caller without a live token so many octets are taken: a body is held in memory.
+MOST_OF_STRANGERS = 1_000_000
 
-    def __init__(self, app: ASGIApp, *, most_bytes: Callable[[], int]) -> None:
+
+class Limits:
+    """Answers 413 to a body of more than `most_bytes()`, and 408 to one that does not come.
+
+    A long body is a 401 unless `knows` the caller.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, most_bytes: Callable[[], int], knows: Callable[[Scope], Awaitable[bool]]
+    ) -> None:
         self._app = app
+        self._knows = knows
         self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,6 +40,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         began = asyncio.get_running_loop().time()
+        is_known = False
         most, came, answered = self._most_bytes(), 0, False
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
@@ -35,7 +48,7 @@ class Limits:
             return
 
         async def bounded() -> Message:
-            nonlocal came
+            nonlocal came, is_known
             if answered:
                 return await receive()
             try:
@@ -48,6 +61,8 @@ class Limits:
             came += len(message.get("body", b""))
             if came > most:
                 raise HTTPException(413, f"the request is larger than {most} bytes")
+            if came > MOST_OF_STRANGERS and not is_known:
+                is_known = await self._is_known(scope)
             return message
 
         async def noticed(message: Message) -> None:
@@ -61,6 +76,14 @@ class Limits:
             # Logged where it was answered.
             if not answered:
                 raise
+
+    async def _is_known(self, scope: Scope) -> bool:
+        try:
+            if await self._knows(scope):
+                return True
+        except Unavailable:
+            raise HTTPException(503, "the server cannot do this now: try again") from None
+        raise HTTPException(401, "a request of this size needs a live token")
 
 
 async def _answer(send: Send, status: int, detail: str) -> None:

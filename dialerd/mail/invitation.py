@@ -15,7 +15,7 @@ KIND = "text/calendar; method=REQUEST"
 
 
 def calendar(invitation: Invitation, *, uid: str, sender: str, recipient: str, zone: tzinfo, stamp: datetime) -> str:
-    """Return the calendar that invites `recipient`; without an organizer's address of its own, `sender` (a mailbox) does.
+    """Return the calendar that invites `recipient`; without an organizer's address, `sender` (a mailbox) does.
 
     The same arguments give the same text: `uid` is by what a mail program knows the meeting again.
     """

@@ -66,6 +66,21 @@ async def test_a_head_without_end(site_with: MakeSite) -> None:
         assert (await drip(site, SEND, b"X: " + b"a" * 4000 + b"\r\n", 0.001)).startswith(b"HTTP/1.1 431 ")
 
 
+async def test_a_large_body_after_a_small_head(site_with: MakeSite) -> None:
+    """A head and a body that come in one piece, and a body in many, are no large head."""
+    async with site_with() as site:
+        headers = await site.headers()
+        form = {"destination": "098344484", "message": "Hola", "campaign": "Ventas->", "more": "a" * 200_000}
+        for _ in range(3):
+            assert (200, "OK", None) == await site.post("/Integra/resources/SMS/SendSMS", form, headers=headers)
+        async with connected(site) as (reader, writer):
+            one = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"a" * 100_000
+            for _ in range(3):
+                writer.write(one)
+                async with asyncio.timeout(WAIT_S):
+                    assert b"404" in await reader.readuntil(b'Not Found"}')
+
+
 async def test_a_body_in_drops(site_with: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that comes octet by octet is a 408, though it never stops coming."""
     monkeypatch.setattr(limits, "SILENT_S", 0.2)
