@@ -4,7 +4,7 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
@@ -13,7 +13,8 @@ from dialerd.api import integra, metrics, probes, v1
 from dialerd.api.callers import NotLoggedIn, is_known
 from dialerd.api.context import Context
 from dialerd.api.limits import Limits
-from dialerd.api.problems import bug, http_error
+from dialerd.api.paths import Paths
+from dialerd.api.problems import bug, cut_off, http_error
 
 __all__ = ["build"]
 
@@ -24,9 +25,10 @@ def build(context: Context) -> ASGIApp:
     app.state.context = context
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, cut_off)
     app.add_exception_handler(Exception, bug)
     return Limits(
-        app, most_bytes=lambda: int(context.api.max_body_mb * 1_000_000), knows=partial(is_known, context.users)
+        Paths(app), most_bytes=lambda: int(context.api.max_body_mb * 1_000_000), knows=partial(is_known, context.users)
     )
 
 
