@@ -52,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._came = 0
         self._heads = 0
+        #: Requests whose heads have come, and whose answers have not gone.
+        self._unanswered = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -85,6 +87,7 @@ class Connection(HttpToolsProtocol):
         """Serve the request: its head is there."""
         self._in_head, self._came = False, 0
         self._heads += 1
+        self._unanswered += 1
         self._set_deadline(None)
         super().on_headers_complete()
 
@@ -96,8 +99,9 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait a while for the rest of a request that was answered before it was whole."""
+        self._unanswered -= 1
         super().on_response_complete()
-        if not self._in_head and self.cycle.response_complete and not self.transport.is_closing():
+        if not self._in_head and not self._unanswered and not self.transport.is_closing():
             # Closed at once, the answer would be lost to who still sends.
             self._set_deadline(self.loop.call_later(LINGER_S, self.transport.close))
 
@@ -108,7 +112,10 @@ class Connection(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._deadline = None
-        if self.cycle is None or self.cycle.response_complete:
+        if self._unanswered:
+            # It came while another request was served, and nothing may come between that one and its answer.
+            self._deadline = self.loop.call_later(HEAD_S, self._head_is_late)
+        else:
             self._refuse(TOO_SLOW)
 
     def _refuse(self, answer: bytes) -> None:
