@@ -15,8 +15,6 @@ __all__ = ["Limits"]
 SILENT_S = 30.0
 #: As does one that sends fewer octets a second than this, once it has had as much time again.
 SLOWEST_BYTES_S = 500
-
-
 #: Of a caller without a live token so many octets are taken: a body is held in memory.
 MOST_OF_STRANGERS = 1_000_000
 
@@ -40,7 +38,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         began = asyncio.get_running_loop().time()
-        is_known = False
+        is_known = is_whole = False
         most, came, answered = self._most_bytes(), 0, False
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > most:
@@ -48,8 +46,9 @@ class Limits:
             return
 
         async def bounded() -> Message:
-            nonlocal came, is_known
-            if answered:
+            nonlocal came, is_known, is_whole
+            if answered or is_whole:
+                # What comes now is that the caller goes away, at whatever time.
                 return await receive()
             try:
                 spent_s = asyncio.get_running_loop().time() - began
@@ -59,6 +58,7 @@ class Limits:
             except TimeoutError:
                 raise HTTPException(408, "the request did not come in time", headers={"Connection": "close"}) from None
             came += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if came > most:
                 raise HTTPException(413, f"the request is larger than {most} bytes")
             if came > MOST_OF_STRANGERS and not is_known:

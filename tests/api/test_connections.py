@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from dialerd.api import connections, limits
 from tests.api.conftest import MakeSite, Site
@@ -109,3 +110,32 @@ async def test_too_many(site_with: MakeSite, monkeypatch: pytest.MonkeyPatch) ->
             assert (await told(outside)).startswith(b"HTTP/1.1 503 ")
 
         await is_well(*inside[0])
+
+
+async def test_an_answer_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a request is whole its caller may be silent for as long as the answer takes."""
+    monkeypatch.setattr(limits, "SILENT_S", 0.01)
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+    came_later: list[object] = []
+
+    async def receive() -> Message:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        # As a streamed answer does while it goes out.
+        waiting = asyncio.ensure_future(receive())
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        came_later.extend(done)
+        waiting.cancel()
+
+    async def send(_message: Message) -> None: ...
+
+    async def knows(_scope: Scope) -> bool:
+        return False
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await limits.Limits(app, most_bytes=lambda *_: 1000, knows=knows)(scope, receive, send)
+    assert not came_later
