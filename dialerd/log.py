@@ -26,6 +26,7 @@ EVENTS: dict[str, str] = {
     "blacklisted": "a user of the API has blocked an address",
     "callback_refused": "a provider's callback, or what looked like one, was not taken: the reason says why",
     "callback_unreadable": "of what a provider called back, so many said not what its table looks for",
+    "callers_turned_away": "as many callers are connected as the process has files for; further ones get a 503",
     "campaign_paused": "a user of the API has paused a campaign",
     "campaign_resumed": "a user of the API has let a campaign go on",
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",
