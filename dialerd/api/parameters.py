@@ -28,7 +28,9 @@ async def parameters_of(request: Request) -> dict[str, str]:
 
     Raises Refused for a body that cannot be read.
     """
-    body = await body_of(request)
+    body, is_json = await _read_body(request)
+    if is_json:
+        _check_storable(body, "the body")
     return query_of(request) | {name: _plain(value) for name, value in body.items()}
 
 
@@ -49,6 +51,11 @@ async def body_of(request: Request) -> dict[str, Any]:
     A body is form-encoded whatever its content type says, unless that is multipart/form-data or JSON, or it begins as
     JSON does. Raises Refused for one that cannot be read.
     """
+    return (await _read_body(request))[0]
+
+
+async def _read_body(request: Request) -> tuple[dict[str, Any], bool]:
+    """Return the fields of a call's body, and whether it is JSON."""
     kind = Message()
     kind["content-type"] = request.headers.get("content-type", "")
     charset = str(kind.get_param("charset") or "")
@@ -63,11 +70,11 @@ async def body_of(request: Request) -> dict[str, Any]:
             if error.status_code != 400:
                 raise
             raise Refused(f"the body is no multipart/form-data: {error.detail}") from error
-        return found
+        return found, False
     body = await request.body()
     if body.lstrip()[:1] == b"{" or (media_type == "application/json" and body.strip()):
-        return object_of(body, "the body", charset)
-    return _pairs(body, charset)
+        return _object(body, "the body", charset), True
+    return _pairs(body, charset), False
 
 
 def _pairs(encoded: bytes, charset: str) -> dict[str, str]:
@@ -97,8 +104,19 @@ def _text(raw: bytes, charset: str) -> str:
 def object_of(given: bytes | str, what: str, charset: str = "") -> dict[str, Any]:
     """Return a JSON object, in UTF-8 or, as some clients send it, Latin-1; `//` comments in it are passed over.
 
-    Raises Refused for what is none, with `what` it is.
+    Raises Refused for what is none or cannot be kept, with `what` it is.
     """
+    found = _object(given, what, charset)
+    _check_storable(found, what)
+    return found
+
+
+def _check_storable(found: dict[str, Any], what: str) -> None:
+    if not is_storable(found):
+        raise Refused(f"{what} holds what cannot be kept: a NUL, half a character, or too many levels")
+
+
+def _object(given: bytes | str, what: str, charset: str) -> dict[str, Any]:
     text = given if isinstance(given, str) else _text(given.removeprefix(codecs.BOM_UTF8), charset)
     try:
         found = json.loads(text)
@@ -108,14 +126,12 @@ def object_of(given: bytes | str, what: str, charset: str = "") -> dict[str, Any
         # The original's documentation has comments in its samples, and its server took them.
         uncommented = COMMENT.sub(lambda found: found["string"] or "", text)
         if uncommented != text:
-            return object_of(uncommented, what)
+            return _object(uncommented, what, charset)
         raise Refused(f"{what} is no JSON: {error}") from error
     except ValueError:
         raise Refused(f"{what} is no JSON: a number in it is too long") from None
     if not isinstance(found, dict):
         raise Refused(f"{what} is no JSON object")
-    if not is_storable(found):
-        raise Refused(f"{what} holds what cannot be kept: a NUL, half a character, or too many levels")
     return found
 
 
