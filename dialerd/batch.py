@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dialerd import bases
+from dialerd import bases, log
 from dialerd.daemon import Parts, built, utcnow
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Unavailable
@@ -28,13 +28,17 @@ DATABASE_PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class Summary:
-    """What a batch run did: `ended` counts messages by status or state, `down` names providers that were away."""
+    """What a batch run did: `ended` counts messages by status or state, `down` names providers that were away.
+
+    `stopped`: a signal ended it before all was done. `remaining` are those that wait for providers that were away.
+    """
 
     promoted: int = 0
     rescued: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     down: dict[str, str] = field(default_factory=dict)
     remaining: int = 0
+    stopped: bool = False
 
 
 async def run_once(
@@ -45,10 +49,14 @@ async def run_once(
 ) -> Summary:
     """Promote and send what is due now and may go now, and return what was done. It may run beside a daemon.
 
+    SIGTERM, SIGINT or SIGHUP (its terminal is gone) ends it in order: attempts under way get the daemon's drain_s.
+    SIGUSR1 logs at debug and back.
+
     Raises Unavailable when the database is away.
     """
     stop = asyncio.Event()
-    with plain_errors(), signals({signal.SIGTERM: stop.set, signal.SIGINT: stop.set}):
+    calls = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: stop.set}
+    with plain_errors(), signals({**calls, signal.SIGUSR1: log.toggle_debug}):
         async with built(settings, clock) as parts:
             summary = Summary()
             async with asyncio.TaskGroup() as group:
@@ -66,7 +74,7 @@ async def run_once(
                 for dialer in parts.dialers.values():
                     parts.listen(dialer, group)
                 try:
-                    await _catch_up(parts, summary, on_progress)
+                    await _catch_up(parts, summary, on_progress, go_on=lambda: not stop.is_set())
                 finally:
                     await parts.drain()
                     for task in background:
@@ -74,13 +82,16 @@ async def run_once(
     return summary
 
 
-async def _catch_up(parts: Parts, summary: Summary, on_progress: Callable[[int, int], None] | None) -> None:
+async def _catch_up(
+    parts: Parts, summary: Summary, on_progress: Callable[[int, int], None] | None, *, go_on: Callable[[], bool]
+) -> None:
     now = parts.clock()
     summary.rescued = await parts.janitor.rescue_earlier()
-    await bases.move(parts.store, clock=parts.clock)
-    summary.promoted = await parts.scheduler.promote(now)
-    summary.ended["expired"] += await parts.janitor.expire(now)
-    await parts.spool.ripen(now)
+    # Each of these may have a million messages before it, and is asked to stop between two batches.
+    await bases.move(parts.store, clock=parts.clock, go_on=go_on)
+    summary.promoted = await parts.scheduler.promote(now, go_on=go_on) if go_on() else 0
+    summary.ended["expired"] += await parts.janitor.expire(now, go_on=go_on)
+    await parts.spool.ripen(now, go_on=go_on)
     up_to_seq = await parts.store.read(newest_seq)
     notice = asyncio.create_task(_report_progress(parts, up_to_seq, on_progress)) if on_progress else None
     try:
@@ -90,11 +101,13 @@ async def _catch_up(parts: Parts, summary: Summary, on_progress: Callable[[int, 
             notice.cancel()
             with suppress(asyncio.CancelledError):
                 await notice
+    # Stopped, the dialers return before their last attempts have ended.
+    await parts.spool.all_settled()
     for complete, dialer in zip(done, parts.dialers.values(), strict=True):
         summary.ended.update(dialer.tally)
         if not complete and dialer.breaker.shut_until is not None:
             summary.down[dialer.name] = dialer.breaker.reason or "no answer"
-    await parts.spool.all_settled()
+    summary.stopped = not (all(done) or go_on())
     stuck = [
         name
         for name in await _open_campaigns(parts, now)

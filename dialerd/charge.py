@@ -26,10 +26,14 @@ class Member(Protocol):
 
 
 class Charge:
-    """Knows the dialers by their providers, and how many attempts of each campaign are out, whoever makes them."""
+    """Knows the dialers by their providers, and how many attempts are out, whoever makes them.
+
+    `out` counts them by campaign, `at` by provider: after a reload the dialer before has some for a while.
+    """
 
     def __init__(self) -> None:
         self.out: Counter[str] = Counter()
+        self.at: Counter[str] = Counter()
         #: Campaigns that had no permit of their own left when somebody asked last.
         self.narrow: set[str] = set()
         self._members: dict[str, Member] = {}
@@ -55,8 +59,11 @@ class Charge:
                 if member is not by:
                     member.reconsider(work=work)
 
-    def freed(self, campaign: str) -> None:
-        """Tell all that a campaign has a permit again."""
+    def freed(self, campaign: str, by: Member) -> None:
+        """Tell all that a campaign has a permit again, and who has taken a dialer's place that its provider has one."""
+        heir = self._members.get(by.name)
+        if heir is not None and heir is not by:
+            heir.reconsider(work=True)
         if campaign in self.narrow:
             for member in list(self._members.values()):
                 member.reconsider(work=True)

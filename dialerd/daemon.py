@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -39,6 +40,8 @@ logger = log.get(__name__)
 
 #: After the attempts have ended, so long the database may take to record the last of them.
 LAST_WORDS_S = 20.0
+#: Calls of the API that are under way then have at least so long.
+LAST_CALLS_S = 3.0
 #: And so long it takes at most to leave.
 LEAVE_S = 10.0
 #: How many new objects make the garbage collector look at them, and how many such looks make it look further.
@@ -267,9 +270,13 @@ async def _serve(parts: Parts, load: Callable[[], Settings], asked: Asked, notif
         logger.info("daemon_draining", in_flight=in_flight)
         parts.vitals.is_stopping = True
         notifier.stopping(f"stopping: {in_flight} under way", parts.settings.daemon.drain_s + LAST_WORDS_S + LEAVE_S)
+        began = time.monotonic()
         if parts.api is not None:
-            await parts.api.stop(parts.settings.daemon.drain_s)
+            parts.api.drain()
         await parts.drain()
+        if parts.api is not None:
+            left_s = parts.settings.daemon.drain_s - (time.monotonic() - began)
+            await parts.api.stop(max(left_s, LAST_CALLS_S))
         for task in running:
             task.cancel()
     logger.info("daemon_stopped", node=parts.lease.node)

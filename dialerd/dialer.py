@@ -81,6 +81,8 @@ class Dialer:
         self.due: frozenset[str] = frozenset()
         #: When it last had nothing to do or did what there was.
         self.turned_at = asyncio.get_running_loop().time()
+        #: The first and the last of the claims in a row that failed for another reason than the database being away.
+        self._failed: tuple[float, float] | None = None
         self._examine = examine
         self._accepts = accepts
         self._observe = observe
@@ -123,6 +125,12 @@ class Dialer:
     def oldest_attempt(self) -> float | None:
         """When the oldest attempt under way began, by the loop's clock."""
         return self._attempts.oldest
+
+    @property
+    def failing_since(self) -> float | None:
+        """Since when its claims fail though the database answers; None: they do not, or none was tried of late."""
+        since, last = self._failed or (0.0, float("-inf"))
+        return since if asyncio.get_running_loop().time() - last <= TURN_S else None
 
     @property
     def is_away(self) -> bool:
@@ -238,7 +246,7 @@ class Dialer:
         due = self._work or (self._ask_at is not None and self._ask_at <= now)
         if shut_until is not None and shut_until > now:
             at: float | None = shut_until
-        elif self.breaker.needs_probe or (due and self.breaker.allows(now) > self.in_flight):
+        elif self.breaker.needs_probe or (due and self.breaker.allows(now) > self._charge.at[self.name]):
             return True
         else:
             at = None if due else self._ask_at
@@ -262,7 +270,8 @@ class Dialer:
             self._ask_again_in(TROUBLE_S)
             return
         now = self._spool.clock()
-        free = self.breaker.allows(loop.time()) - self.in_flight
+        campaigns = self.campaigns
+        free = self.breaker.allows(loop.time()) - self._charge.at[self.name]
         if self.interval_s is not None:
             free = min(free, self._room(self.interval_s, self._attempts.waiting.total()))
         terms = self._terms(now, free) if free > 0 else {}
@@ -287,19 +296,26 @@ class Dialer:
         except DatabaseGone as error:
             self._spool.database_failed(error, f"claim for {self.name}")
             self._ask_again_in(TROUBLE_S)
+        except Exception:
+            # A bug, or tables that somebody has changed: whoever runs us begins anew, and vitals watches how long.
+            self._failed = (self.failing_since or loop.time(), loop.time())
+            raise
         else:
             self._spool.database_answered(f"claim for {self.name}")
-            self._take(claimed)
+            self._failed = None
+            self._take(claimed, is_stale=self.campaigns is not campaigns)
 
-    def _take(self, claimed: Claimed) -> None:
+    def _take(self, claimed: Claimed, *, is_stale: bool) -> None:
         logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
         by_campaign = Counter(message.campaign for message, _ in claimed.messages)
         self._out.update(by_campaign)
         self._charge.out.update(by_campaign)
+        self._charge.at[self.name] += len(claimed.messages)
         turn = max(self._served.values(), default=0) + 1
         self._served.update(dict.fromkeys(by_campaign, turn))
         self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
-        if self._draining:
+        if self._draining or is_stale:
+            # A reload while the claim was under way: it may have taken what is forbidden by now.
             for message, _ in claimed.messages:
                 self._give_back(message)
         else:
@@ -380,8 +396,6 @@ class Dialer:
     # -- what becomes of attempts --------------------------------------------------------------------------------
 
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
-        if self._observe is not None:
-            self._observe(self.name, message, outcome, took_s)
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
         if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
@@ -413,6 +427,9 @@ class Dialer:
         if decided.state is not State.QUEUED:
             self.tally[str(decided.status or decided.state)] += 1
         self._settle(message, decided)
+        if self._observe is not None:
+            # Last: whatever is wrong with counting, the outcome is not lost.
+            self._observe(self.name, message, outcome, took_s)
 
     def _give_back(self, message: Message) -> None:
         self._settle(message, UNSTARTED)
@@ -424,8 +441,9 @@ class Dialer:
         """Take a permit back, now that the outcome is committed."""
         self._out[message.campaign] -= 1
         self._charge.out[message.campaign] -= 1
+        self._charge.at[self.name] -= 1
         self._stir.set()
-        self._charge.freed(message.campaign)
+        self._charge.freed(message.campaign, self)
         if decided.state is State.QUEUED:
             self._work = True
             if self.is_away:

@@ -8,7 +8,7 @@ from typing import Any
 from dialerd.examine import examine, providers_of
 from dialerd.failpoint import hit
 from dialerd.grouped import Grouped
-from dialerd.model.calendar import parse_when
+from dialerd.model.calendar import parse_when, storable
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, UnknownCampaign
 from dialerd.model.message import BULK, URGENT, Channel, State, new_id
@@ -75,7 +75,7 @@ def check_schedule(
     """
     known = _known(settings, campaign)
     try:
-        calldate = parse_when(when, known.zone) if isinstance(when, str) else when
+        calldate = parse_when(when, known.zone) if isinstance(when, str) else storable(when)
     except ValueError as error:
         raise Refused(str(error)) from error
     message = _message(

@@ -139,15 +139,18 @@ class Janitor:
                 self._spool.database_failed(error, "expire")
             await asyncio.sleep(EXPIRE_EVERY_S)
 
-    async def expire(self, now: datetime) -> int:
-        """Move the waiting messages that have been due for longer than their campaign's expires_s to sms_repo."""
+    async def expire(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
+        """Move the waiting messages that have been due for longer than their campaign's expires_s to sms_repo.
+
+        Returns how many. `go_on()` is asked after each batch.
+        """
         total = 0
         oldest = await self._spool.store.read(oldest_waiting)
         for campaign in [self.campaigns[name] for name in oldest if name in self.campaigns]:
             if campaign.expires_s is None:
                 continue
             due_before = now - timedelta(seconds=campaign.expires_s)
-            while oldest[campaign.name] < due_before:
+            while oldest[campaign.name] < due_before and go_on():
                 count = await self._spool.store.transact(
                     expire,
                     campaign.name,

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-__all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_on", "set_level", "toggle_debug"]
+__all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_journal", "is_on", "set_level", "toggle_debug"]
 
 #: Every event that dialerd logs: what happened, in the past tense, and what an operator reads out of it.
 EVENTS: dict[str, str] = {
@@ -26,6 +26,7 @@ EVENTS: dict[str, str] = {
     "blacklisted": "a user of the API has blocked an address",
     "callback_refused": "a provider's callback, or what looked like one, was not taken: the reason says why",
     "callback_unreadable": "of what a provider called back, so many said not what its table looks for",
+    "callers_turned_away": "as many callers are connected as the process has files for; further ones get a 503",
     "campaign_paused": "a user of the API has paused a campaign",
     "campaign_resumed": "a user of the API has let a campaign go on",
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",
@@ -94,6 +95,10 @@ PERSONAL = re.compile(r"[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+|\+?\d[\d \-]{5,}\d")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 #: A line whose reader is slow is waited for so long; from then on lines are lost until the reader takes them again.
 PATIENCE_S = 0.1
+#: A pipe that takes anything takes so many bytes at once (pipe(7)); of more it could hold us up in the middle.
+PIECE = select.PIPE_BUF
+#: No character takes more bytes: what UTF-8 or ASCII cannot spell is written as \\U and eight digits.
+LONGEST_CHARACTER = 10
 
 #: syslog's priorities (RFC 5424, section 6.2.1), by which the journal sorts and colours: sd-daemon(3).
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -126,7 +131,7 @@ def configure(level: str, json: bool | None = None) -> None:
     last: list[Processor] = [structlog.processors.format_exc_info, _json_line] if as_json else [readable]
     structlog.configure(processors=[*shared, *last], logger_factory=_Stderr)
     set_level(level)
-    _form.prefix = ("<6>" if _is_journal() else "") if as_json else None
+    _form.prefix = ("<6>" if is_journal() else "") if as_json else None
     _form.encode = jsonlib.JSONEncoder(default=str, ensure_ascii=not _speaks_utf8()).encode
     _adopt_logging(shared, last)
 
@@ -188,14 +193,14 @@ def without_private(_logger: WrappedLogger, method: str, event: EventDict) -> Ev
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     first = {key: event.pop(key) for key in ("at", "level", "event") if key in event}
     line = jsonlib.dumps({**first, **event}, default=str, ensure_ascii=not _speaks_utf8())
-    return f"<{PRIORITIES.get(first['level'], 6)}>{line}" if _is_journal() else line
+    return f"<{PRIORITIES.get(first['level'], 6)}>{line}" if is_journal() else line
 
 
 def _speaks_utf8() -> bool:
     return sys.stderr.encoding.lower() == "utf-8"
 
 
-def _is_journal() -> bool:
+def is_journal() -> bool:
     """Tell whether stderr is the journal: the variable alone is also inherited by what runs on a desktop's terminal."""
     named = os.environ.get("JOURNAL_STREAM")
     if not named:
@@ -218,6 +223,8 @@ class _Form:
         self.encode: Callable[[Any], str] = jsonlib.dumps
         #: Lines that were lost since one was last written.
         self.lost = 0
+        #: The last of them was lost in its middle.
+        self.is_torn = False
         #: What was stderr when we last wrote, and how we ask whether it takes a line.
         self.stream: TextIO | None = None
         self.poll: select.poll | None = None
@@ -232,13 +239,30 @@ def _write(line: str) -> None:
         if not _takes_a_line():
             _form.lost += 1
             return
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        if _form.is_torn:
+            line, _form.is_torn = f"\n{line}", False
+        if _form.poll is None or len(line) < PIECE // LONGEST_CHARACTER:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        elif not _wrote_pieces(f"{line}\n".encode(sys.stderr.encoding, "backslashreplace")):
+            return
     except (OSError, ValueError):
         return
     if _form.lost:
         lost, _form.lost = _form.lost, 0
         get(__name__).warning("lines_lost", count=lost)
+
+
+def _wrote_pieces(line: bytes) -> bool:
+    """Write a long line (a traceback) by pieces; False if its reader stands still meanwhile: the rest is lost."""
+    for begin in range(0, len(line), PIECE):
+        if begin and not _takes_a_line():
+            _form.lost += 1
+            _form.is_torn = True
+            return False
+        sys.stderr.buffer.write(line[begin : begin + PIECE])
+        sys.stderr.buffer.flush()
+    return True
 
 
 def _takes_a_line() -> bool:

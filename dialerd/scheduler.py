@@ -46,10 +46,11 @@ class Scheduler:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
-    async def promote(self, now: datetime) -> int:
+    async def promote(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> int:
         """Move every message due before the end of this minute into the spool; return how many.
 
-        Safe when several do it at once: each batch is one transaction that takes rows nobody else has taken.
+        Safe when several do it at once: each batch is one transaction that takes rows nobody else has taken. `go_on()`
+        is asked after each batch.
         """
         store = self._spool.store
         zones = {name: campaign.zone for name, campaign in self.campaigns.items()}
@@ -65,5 +66,5 @@ class Scheduler:
             if count:
                 logger.info("messages_promoted", count=count)
                 self._spool.wake()
-            if count < most:
+            if count < most or not go_on():
                 return total

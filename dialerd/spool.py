@@ -135,9 +135,9 @@ class Spool:
             return 0
         return LOOK_S if ripe_at is None or ripe_at <= now else min(LOOK_S, (ripe_at - now).total_seconds())
 
-    async def ripen(self, now: datetime) -> None:
-        """Queue all deferred messages that are due at `now`."""
-        while await self.store.transact(ripen, now=now, most=MOST_RIPENED) == MOST_RIPENED:
+    async def ripen(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Queue all deferred messages that are due at `now`, batch by batch for as long as `go_on()`."""
+        while go_on() and await self.store.transact(ripen, now=now, most=MOST_RIPENED) == MOST_RIPENED:
             pass
 
     # -- claiming ----------------------------------------------------------------------------------------------

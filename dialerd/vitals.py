@@ -104,6 +104,8 @@ class Vitals:
             patience_s = (dialer.driver.attempt_limit_s or 0) + CANCELLED_S
             if now - max(dialer.turned_at, self._since) > max(TURN_S, patience_s):
                 found.append(f"dialer {name}")
+            if dialer.failing_since is not None and now - max(dialer.failing_since, self._since) > TURN_S:
+                found.append(f"claims of {name}")
             began = dialer.oldest_attempt
             if dialer.driver.attempt_limit_s is not None and began is not None and now - began > patience_s:
                 found.append(f"attempts of {name}")

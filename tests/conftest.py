@@ -1,4 +1,7 @@
-"""What every test can ask for: an empty database, on SQLite or on a real PostgreSQL of this very session."""
+"""What every test can ask for: an empty database, on SQLite or on a real PostgreSQL of this very session.
+
+And which tests share a worker.
+"""
 
 from collections.abc import Iterator
 from itertools import count
@@ -6,6 +9,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.postgres import PostgresServer
 
@@ -16,6 +21,26 @@ hypothesis.settings.register_profile("dialerd", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("dialerd")
 
 numbers = count(1)
+
+#: Modules whose set-up takes long: one worker has all of their tests, and makes it once.
+WHOLE = {"tests/drivers/test_postfix.py", "tests/store/test_plans.py", "tests/week/test_week.py"}
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives a worker a test, or all tests of a module that stays whole; the largest modules go first.
+
+    xdist's own groups are written into the tests' ids, where pytest 9 no longer takes them from.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if module in WHOLE else nodeid
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Have tests go to workers in our way where nobody asks for another."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")

@@ -740,10 +740,14 @@ def test_entry_of_a_campaign_is_read_in_its_region() -> None:
         ("2026-12-31", datetime(2027, 1, 1, 3, tzinfo=UTC)),
         ("2026-12-31 10:00:00", datetime(2026, 12, 31, 13, tzinfo=UTC)),
         ("2026-12-31T10:00:00Z", datetime(2026, 12, 31, 10, tzinfo=UTC)),
+        ("9998-12-30", datetime(9998, 12, 31, 3, tzinfo=UTC)),
+        ("9998-12-31", None),
+        ("9999-12-31", None),
+        ("9999-12-31 23:59:59", None),
     ],
 )
-def test_expiry(written_: str, expected: datetime) -> None:
-    """An entry that expires on a day holds to its end, on the campaign's clocks."""
+def test_expiry(written_: str, expected: datetime | None) -> None:
+    """An entry that expires on a day holds to its end, on the campaign's clocks; the last day there is means never."""
     assert expected == bases.parse_expiry(written_, ZoneInfo("America/Montevideo"))
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from dialerd.dialer import Dialer
 from dialerd.drivers.base import NothingSent
 from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.store.claim import Claimed, Order
 from dialerd.store.pause import pause_campaign, resume_campaign
 from tests.drivers.scripted import ScriptedDriver, when
 from tests.rig import Rig, campaign, message
@@ -425,3 +427,51 @@ async def _no_task_left() -> AsyncIterator[None]:
     """Leave no task behind: a part that outlives its rig would serve the next test."""
     yield
     assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_a_reload_while_a_claim_is_under_way(rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a claim takes by rules that a reload has replaced meanwhile is not started: it is queued as it was."""
+    async with rig_of() as rig:
+        claim, answered = rig.spool.claim, asyncio.Event()
+
+        async def claim_slowly(order: Order) -> Claimed:
+            claimed = await claim(order)
+            rig.dialer.campaigns = {"c": campaign(enabled=False)}
+            answered.set()
+            return claimed
+
+        monkeypatch.setattr(rig.spool, "claim", claim_slowly)
+        await rig.submit(*[message() for _ in range(20)])
+        await answered.wait()
+        await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'queued' AND attempts = 0", 20)
+
+        assert [] == rig.driver.started
+        assert 0 == rig.dialer.in_flight
+        monkeypatch.undo()
+        rig.dialer.campaigns = {"c": campaign()}
+        await rig.until_sent(20)
+
+
+async def test_a_dialer_that_takes_anothers_place(rig_of: Callable[..., Rig]) -> None:
+    """After a reload a provider has no more attempts than its limit: those of the dialer before count as well."""
+    ended, driver = asyncio.Event(), ScriptedDriver()
+    async with rig_of(when(ended), max_in_flight=10) as rig:
+        await rig.submit(*[message() for _ in range(30)])
+        await rig.driver.wait_started(10)
+        heir = Dialer(
+            "p", driver, rig.spool,
+            campaigns=rig.campaigns, max_in_flight=10, per_second=None, charge=rig.dialer._charge,
+        )  # fmt: skip
+        rig.spool.waiters = [heir]
+        retiring, running = asyncio.create_task(rig.dialer.drain(30)), asyncio.create_task(heir.run())
+        for _ in range(2):
+            rig.spool.looked.clear()
+            await rig.spool.looked.wait()
+        assert ([], 10) == (driver.started, rig.dialer.in_flight)
+
+        ended.set()
+        await rig.until_sent(30)
+        await heir.drain(0)
+        await asyncio.gather(retiring, running)
+    assert (10, 20) == (len(rig.driver.sent), len(driver.sent))
+    assert 0 == rig.dialer._charge.at["p"]

@@ -140,6 +140,28 @@ async def test_an_attempt_that_its_driver_does_not_give_up(rig_of: Callable[...,
         assert "attempts of p" not in judge.stopped(late)
 
 
+async def test_claims_that_fail(rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims that all fail, for whatever reason but the database being away, are no progress, until one does not."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("a bug")
+
+    async with rig_of(lambda _m: Sent()) as rig:
+        judge = of(rig)
+        with monkeypatch.context() as patch:
+            patch.setattr("dialerd.spool.claim", broken)
+            await rig.submit(message())
+            with pytest.raises(TypeError, match="a bug"):
+                await rig.tasks.pop()
+        late = now() + vitals.TURN_S + 1
+
+        assert "claims of p" not in judge.stopped(now())
+        assert "claims of p" in judge.stopped(late)
+        rig.tasks.append(asyncio.create_task(rig.dialer.run()))
+        await rig.until_sent(1)
+        assert "claims of p" not in judge.stopped(late)
+
+
 async def test_outcomes_that_are_not_recorded(rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes that wait while nothing is recorded, for whatever reason but the database, are no progress."""
 

@@ -1,17 +1,20 @@
 """The application: its routes, and what becomes of errors."""
 
+from functools import partial
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from dialerd.api import callbacks, integra, metrics, porthole, probes, unsubscribe, v1
-from dialerd.api.callers import NotLoggedIn
+from dialerd.api.callers import NotLoggedIn, is_known
 from dialerd.api.context import Context
 from dialerd.api.limits import Limits
-from dialerd.api.problems import bug, http_error
+from dialerd.api.paths import Paths
+from dialerd.api.problems import bug, cut_off, http_error
 
 __all__ = ["build"]
 
@@ -24,6 +27,7 @@ def build(context: Context) -> ASGIApp:
     app.state.context = context
     app.add_exception_handler(NotLoggedIn, _not_logged_in)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, cut_off)
     app.add_exception_handler(Exception, bug)
 
     def most_bytes(method: str, path: str) -> int:
@@ -31,7 +35,7 @@ def build(context: Context) -> ASGIApp:
         is_base = (method, path) == ("POST", "/v1/bases")
         return int((context.api.max_base_mb if is_base else context.api.max_body_mb) * 1_000_000)
 
-    return Limits(app, most_bytes=most_bytes)
+    return Limits(Paths(app), most_bytes=most_bytes, knows=partial(is_known, context.users))
 
 
 async def _not_logged_in(_request: Request, _error: Exception) -> Response:

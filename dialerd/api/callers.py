@@ -4,10 +4,12 @@ import hmac
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from dialerd.api.context import context_of
+from dialerd.users import Users
 
-__all__ = ["NotLoggedIn", "address_of", "check_inbound", "let_in", "token_of", "user_of"]
+__all__ = ["NotLoggedIn", "address_of", "check_inbound", "is_known", "let_in", "token_of", "user_of"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -33,6 +35,12 @@ async def user_of(request: Request) -> str:
     if user is None:
         raise NotLoggedIn
     return user
+
+
+async def is_known(users: Users, scope: Scope) -> bool:
+    """Tell whether a call, of which only the head has come, shows a live token."""
+    token = token_of(Request(scope))
+    return bool(token) and await users.user_of(token) is not None
 
 
 def address_of(request: Request) -> str:

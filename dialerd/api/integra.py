@@ -5,7 +5,6 @@ What failed says `ERROR` or `0`, and why in the header X-Dialerd-Error. Only a m
 
 import base64
 import binascii
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from dialerd.addresses import canonical
 from dialerd.api.callers import address_of, let_in, token_of, user_of
 from dialerd.api.context import context_of
 from dialerd.api.incoming import Job
-from dialerd.api.parameters import parameters_of
+from dialerd.api.parameters import object_of, parameters_of
 from dialerd.model.errors import DialerdError, Refused, Unavailable
 from dialerd.model.message import Channel
 from dialerd.model.receipt import Inbound
@@ -31,13 +30,16 @@ Parameters = Mapping[str, str]
 Answer = Callable[[Request, Parameters], Awaitable[Response]]
 
 
-def _failing_as(body: str) -> Callable[[Answer], Callable[[Request], Awaitable[Response]]]:
+def _failing_as(
+    body: str, *, read: Callable[[Request], Awaitable[Parameters]] | None = None
+) -> Callable[[Answer], Callable[[Request], Awaitable[Response]]]:
     """Read a call's parameters, and answer with `body` and the reason when it is refused."""
+    read = read or _storable_parameters
 
     def wrap(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def call(request: Request) -> Response:
             try:
-                return await answer(request, await parameters_of(request))
+                return await answer(request, await read(request))
             except DialerdError as error:
                 return _failure(body, error)
 
@@ -51,6 +53,14 @@ def _failure(body: str, error: DialerdError) -> Response:
     # A header is one line of Latin-1.
     header = " ".join(reason.split()).encode("latin-1", "replace").decode("latin-1")[:500]
     return PlainTextResponse(body, headers={"X-Dialerd-Error": header})
+
+
+async def _storable_parameters(request: Request) -> Parameters:
+    given = await parameters_of(request)
+    for name, value in given.items():
+        if "\0" in value:
+            raise Refused(f"{name!r} holds a NUL character")
+    return given
 
 
 def _needed(given: Parameters, *names: str) -> tuple[str, ...]:
@@ -118,7 +128,7 @@ async def send_sms(request: Request, given: Parameters) -> Response:
 async def send_sms_v2(request: Request) -> Response:
     """POST SMS/SendSMSv2: the same, and the answer names the message."""
     try:
-        return JSONResponse({"id": await _send_sms(request, await parameters_of(request))})
+        return JSONResponse({"id": await _send_sms(request, await _storable_parameters(request))})
     except Unavailable:
         return JSONResponse({"error": "the server cannot do this now: try again"}, 503)
     except DialerdError as error:
@@ -129,7 +139,7 @@ async def send_sms_v2(request: Request) -> Response:
 async def schedule_dialer_sms(request: Request, given: Parameters) -> Response:
     """POST SMS/ScheduleDialerSMS: one message at its time."""
     await user_of(request)
-    sms = _object(_needed(given, "sms")[0], "sms")
+    sms = object_of(_needed(given, "sms")[0], "sms")
     texts = {name: _text(sms, name) for name in ("calldate", "campaign", "destination", "data", "agent", "source")}
     calldate, destination, data = _needed(texts, "calldate", "destination", "data")
     await context_of(request).intake.schedule(
@@ -143,16 +153,6 @@ async def schedule_dialer_sms(request: Request, given: Parameters) -> Response:
     return PlainTextResponse("1")
 
 
-def _object(text: str, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"{name} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise Refused(f"{name} is no JSON object")
-    return found
-
-
 def _text(found: Mapping[str, Any], name: str) -> str:
     """Return a member as text: numbers come without quotes, too."""
     value = found.get(name)
@@ -163,7 +163,8 @@ def _text(found: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-@_failing_as("ERROR")
+# What somebody wrote to us is kept as far as it can be, whatever is in it.
+@_failing_as("ERROR", read=parameters_of)
 async def receive_url_sms(request: Request, given: Parameters) -> Response:
     """GET InboundSMS/ReceiveURLSMS: an SMS that somebody sent to us."""
     await let_in(request)
@@ -254,9 +255,9 @@ def _decoded(encoded: str) -> bytes:
 
 async def send_email(request: Request) -> Response:
     """POST Forms/sendEmail: one e-mail. 200 with its guid, 400 for wrong parameters, 500 when it cannot be kept."""
-    await user_of(request)
     try:
-        given = _object((await request.body()).decode("utf-8", "replace"), "the body")
+        await user_of(request)
+        given = object_of(await request.body(), "the body")
         guid = await _submit_mail(request, given)
     except Unavailable:
         return JSONResponse({"error": "the server cannot do this now: try again"}, 500)
@@ -291,7 +292,7 @@ def _mapping(given: Mapping[str, Any], name: str) -> dict[str, str]:
     value = given.get(name) or {}
     if not isinstance(value, dict):
         raise Refused(f"{name} is no JSON object")
-    return {str(key): _text(value, key) for key in value}
+    return {key: str(one) if isinstance(one := value[key], float) else _text(value, key) for key in value}
 
 
 def _texts(given: Mapping[str, Any], name: str) -> list[str]:

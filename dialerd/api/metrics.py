@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dialerd.api.context import context_of
+from dialerd.model.errors import DatabaseGone
 from dialerd.store.status import Report, report
 
 __all__ = ["ROUTES"]
@@ -54,9 +55,16 @@ async def metrics(request: Request) -> Response:
     """GET /metrics."""
     context = context_of(request)
     settings, now = context.settings(), context.clock()
-    told = await context.store.read(report, settings.campaigns, settings.providers, now=now)
     snapshot = CollectorRegistry()
-    snapshot.register(_Snapshot(told, now))
+    up = Gauge("dialerd_database_up", "1 while the database answers; while not, what it would say is left out",
+               registry=snapshot)  # fmt: skip
+    try:
+        told = await context.store.read(report, settings.campaigns, settings.providers, now=now)
+    except DatabaseGone:
+        up.set(0)
+    else:
+        up.set(1)
+        snapshot.register(_Snapshot(told, now))
     text = generate_latest(context.meters.registry) + generate_latest(snapshot)
     return PlainTextResponse(text, media_type=CONTENT_TYPE_LATEST)
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from dialerd import log
 
-__all__ = ["Problem", "bug", "http_error", "problem"]
+__all__ = ["Problem", "bug", "cut_off", "http_error", "problem"]
 
 logger = log.get(__name__)
 
@@ -33,6 +33,11 @@ async def http_error(_request: Request, error: Exception) -> Response:
     """Answer what the framework refuses: an unknown path, a method that is not taken, a body that is too large."""
     assert isinstance(error, HTTPException)
     return problem(error.status_code, error.detail, **(error.headers or {}))
+
+
+async def cut_off(_request: Request, _error: Exception) -> Response:
+    """Answer a caller that went away before all of its request had come; nobody hears it."""
+    return problem(400, "The request was cut off")
 
 
 async def bug(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Generator
 
@@ -9,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from dialerd import log
+from dialerd.api.connections import Connection
 from dialerd.model.errors import Refused
 from dialerd.settings import Listen
 
@@ -25,9 +27,13 @@ class Server:
     """Listens at an address; port 0 takes a free one, and `port` says which."""
 
     def __init__(self, app: ASGIApp, listen: Listen) -> None:
+        # It warns of each caller that speaks no HTTP, and of what to install for websockets.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._server = _Quiet(
             uvicorn.Config(
                 app,
+                http=Connection,
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,

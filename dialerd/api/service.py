@@ -77,9 +77,13 @@ class Api:
             for task in background:
                 task.cancel()
 
+    def drain(self) -> None:
+        """Say to who asks that this process will end. Calls are taken still."""
+        self.health.draining = True
+
     async def stop(self, seconds: float) -> None:
         """Take no more calls; those under way may end within so many seconds, then `run` ends."""
-        self.health.draining = True
+        self.drain()
         await self._server.stop(seconds)
 
     async def _tidy(self) -> None:

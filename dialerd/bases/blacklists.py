@@ -125,8 +125,13 @@ def _reads_as(settings: Settings, regions: Regions, entry: Entry, written: str) 
     return read == (entry.channel, (entry.value,))
 
 
-def parse_expiry(written: str, zone: tzinfo) -> datetime:
-    """Return until when an entry holds: an instant as everywhere, or a day, to its end. Raises ValueError."""
+def parse_expiry(written: str, zone: tzinfo) -> datetime | None:
+    """Return until when an entry holds: an instant as everywhere, or a day, to its end. Raises ValueError.
+
+    None: for ever, as is meant by 9999-12-31 and whatever else is the last that a system can write.
+    """
+    if written.startswith("9999-") or written == "9998-12-31":
+        return None
     if not DAY.fullmatch(written):
         return parse_when(written, zone)
     return first_instant(datetime.combine(date.fromisoformat(written) + timedelta(days=1), time()), zone)

@@ -9,7 +9,6 @@ line's end.
 """
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from json.scanner import make_scanner
 from typing import Any, NoReturn
 
 from dialerd.model.message import BULK, Channel
+from dialerd.model.storable import is_storable
 
 __all__ = [
     "ADDRESS_WORDS",
@@ -212,7 +212,7 @@ def _read_members(text: str, start: int) -> dict[str, Any] | None:
             members[key], at = _scan_value(text, colon.end())
             comma = COMMA.match(text, at)
             if comma is None:
-                return members if END.match(text, at) and _is_storable(members) else None
+                return members if END.match(text, at) and is_storable(members) else None
             at = comma.end() - 1
     except (ValueError, StopIteration, RecursionError):
         return None
@@ -226,21 +226,6 @@ def _refuse_constant(name: str) -> NoReturn:
 _scan_value: Callable[[str, int], tuple[Any, int]] = make_scanner(
     json.JSONDecoder(parse_constant=_refuse_constant)  # type: ignore[arg-type]  # typeshed knows no context but itself
 )
-
-
-def _is_storable(value: Any) -> bool:
-    """Tell whether both databases take it: no NUL, no half a surrogate pair, no number beyond a float's range."""
-    match value:
-        case str():
-            return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
-        case float():
-            return math.isfinite(value)
-        case dict():
-            return all(_is_storable(key) and _is_storable(inner) for key, inner in value.items())
-        case list():
-            return all(map(_is_storable, value))
-        case _:
-            return True
 
 
 def _body_and_subject(head: str) -> tuple[str, str]:

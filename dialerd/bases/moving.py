@@ -26,11 +26,12 @@ async def move(
     clock: Callable[[], datetime],
     on_progress: Callable[[int, int], None] | None = None,
     wake: Callable[[], None] | None = None,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> int:
     """Move the staged lines of a loaded upload, of all of them by default, into the spool; return how many.
 
     Safe at any time, however many do it, wherever one was killed. `on_progress` is told the lines moved and about how
-    many there are, `wake` is called whenever some stand in the spool.
+    many there are, `wake` is called whenever some stand in the spool, `go_on()` is asked before each step.
     """
     waiting = await store.read(staged.unmoved)
     chosen = [await store.read(upload_of, id_) for id_ in waiting if upload in (None, id_)]
@@ -38,7 +39,7 @@ async def move(
     done = 0
     for one in chosen:
         last = 0
-        while True:
+        while go_on():
             began_s = time.monotonic()
             step = await store.transact(staged.move, one.id, after=last, most=STEP[store.dialect], now=clock())
             if not step.count:

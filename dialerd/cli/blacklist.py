@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ import click
 from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
-from dialerd.cli.output import iso, print_json, print_table, progress
+from dialerd.cli.output import iso, json_text, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
 
@@ -148,7 +147,7 @@ async def export_entries(frame: Frame, channel: Channel | None, campaign: str | 
         with nullcontext() if sys.stdout.isatty() else progress("exporting") as show:
             async for page in _pages(store, channel, campaign):
                 lines = (
-                    (json.dumps(_shown(entry), ensure_ascii=False) for entry in page)
+                    (json_text(_shown(entry)) for entry in page)
                     if as_json
                     else bases.blacklist_lines(frame.settings, page)
                 )
@@ -228,7 +227,7 @@ class _JsonPages:
 
     def page(self, some: list[Entry]) -> None:
         for entry in some:
-            click.echo(f"{self._before}  {json.dumps(_shown(entry), ensure_ascii=False)}", nl=False)
+            click.echo(f"{self._before}  {json_text(_shown(entry))}", nl=False)
             self._before = ",\n"
 
     def end(self) -> None:

@@ -1,6 +1,7 @@
 """How a command ends that did not end well: one clear line on stderr, and the exit status."""
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -20,15 +21,18 @@ CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def open_standard_streams() -> None:
-    """Let stdin, stdout and stderr be something where the caller closed them (`>&-`).
+    """Let stdin, stdout and stderr be something where the caller closed them (`>&-`), and take every character.
 
-    Else the next file that is opened takes the place of one of them, and is written to as if it were it.
+    Else the next file that is opened takes the place of one of them, and is written to as if it were it. What a
+    Latin-1 terminal cannot show stands there as an escape, as it always does on stderr.
     """
     for name, stream in (("stdin", sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr)):
         if stream is None:
             # The lowest free descriptor, in this order: the stream's own. Left open until the process ends.
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class WrongUsage(click.ClickException):

@@ -28,7 +28,17 @@ else:
     bars, widths_of = later("rich.progress", "rich.cells")
     consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
 
-__all__ = ["Show", "fitted_table", "iso", "local", "print_json", "print_step", "print_table", "progress"]
+__all__ = [
+    "Show",
+    "fitted_table",
+    "iso",
+    "json_text",
+    "local",
+    "print_json",
+    "print_step",
+    "print_table",
+    "progress",
+]
 
 #: Between two columns of a plain table.
 GAP = "  "
@@ -39,7 +49,13 @@ SHORTEST = 10
 
 def print_json(document: Any) -> None:
     """Print one JSON document; instants as ISO 8601 in UTC."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+    click.echo(json_text(document, indent=2))
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """Return JSON for stdout: in ASCII where that is not UTF-8, as JSON has to be (RFC 8259, section 8.1)."""
+    speaks_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(document, ensure_ascii=not speaks_utf8, indent=indent, default=_plain)
 
 
 def print_table(
@@ -123,7 +139,13 @@ def iso(instant: datetime | None) -> str | None:
 
 def local(instant: datetime | None, zone: tzinfo) -> str | None:
     """Return what a clock of the zone shows at an instant, to the second."""
-    return None if instant is None else f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    if instant is None:
+        return None
+    try:
+        instant = instant.astimezone(zone)
+    except OverflowError:  # another system's 9999-12-31: the next day has no date
+        pass
+    return f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
 def _cells(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[list[str]], list[bool]]:

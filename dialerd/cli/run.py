@@ -35,7 +35,8 @@ async def run(frame: Frame, once: bool, node: str | None, no_api: bool, as_json:
     The daemon logs to stderr; SIGTERM drains and stops it, a second one ends it at once, SIGHUP makes it read its
     configuration anew, SIGUSR1 makes it log at debug and, again, at the configured level. With --once,
     only what is due at the start is promoted and sent, without waiting for retries, windows or later dates; that may
-    run beside a daemon. It ends with 75 when due messages remain because a provider was down.
+    run beside a daemon. It ends with 75 when due messages remain because a provider was down; a signal ends it in
+    order, and the next run goes on.
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once: a daemon prints no result")
@@ -48,8 +49,12 @@ async def run(frame: Frame, once: bool, node: str | None, no_api: bool, as_json:
         log.configure("info")
         await daemon.run(load)
         return
+    settings = frame.load(node)
+    if log.is_journal():
+        # Nobody watches: what became of each message is looked up there, as of a daemon's.
+        log.set_level(settings.daemon.log_level)
     with progress("sending") as show:
-        summary = await batch.run_once(frame.load(node), on_progress=show)
+        summary = await batch.run_once(settings, on_progress=show)
     print_json(_document(summary)) if as_json else _print(summary)
     if summary.remaining:
         down = "; ".join(f"{name} is down: {reason}" for name, reason in summary.down.items())
@@ -63,10 +68,13 @@ def _document(summary: Summary) -> dict[str, Any]:
         "ended": dict(+summary.ended),
         "remaining": summary.remaining,
         "down": dict(summary.down),
+        "stopped": summary.stopped,
     }
 
 
 def _print(summary: Summary) -> None:
     counts = {"promoted": summary.promoted, "rescued": summary.rescued, **summary.ended}
     told = [f"{n:,} {what}" for what, n in counts.items() if n]
+    if summary.stopped:
+        told.append("stopped before the end: the next run goes on")
     click.echo(", ".join(told) or ("nothing was sent" if summary.remaining else "nothing was due"))

@@ -7,6 +7,7 @@ fraction of a millisecond, a tenth of what building an EmailMessage takes.
 import asyncio
 import re
 from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
 from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import unquote
@@ -118,7 +119,7 @@ class _Form:
         common = {
             "To": recipient,
             "Subject": words("Subject", wording.subject),
-            "Date": date(message.queued_at),
+            "Date": date(_dated(message)),
             "Message-ID": f"<{message.id}@{self._domain}>",
             **unsubscribe.fields(wording.unsubscribe),
         }
@@ -161,7 +162,7 @@ class _Form:
                 sender=self._email.sender,
                 recipient=recipient,
                 zone=self._campaign.zone,
-                stamp=message.queued_at,
+                stamp=_dated(message),
             )
             says.append(text_part(told, KIND))
             follows.append(attached(File(name="invite.ics", kind="application/ics", content=told.encode())))
@@ -173,6 +174,11 @@ class _Form:
             return self._sender
         local, _, domain = self._return_path.rpartition("@")
         return f"{local}+{message_id}@{domain}"
+
+
+def _dated(message: Message) -> datetime:
+    """Return when a mail says that it was made: at its first attempt (RFC 5322, section 3.6.1), not while it waited."""
+    return message.first_claimed_at or message.queued_at
 
 
 def _as_written(message: Message) -> str:

@@ -17,7 +17,10 @@ MOST_ATTACHMENTS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """A meeting: from `begin` to `end`, instants in UTC. `organizer` is an address, or None: the campaign's sender."""
+    """A meeting: from `begin` to `end`, instants in UTC.
+
+    `organizer` is an address, or a name alone, under which the campaign's sender invites, or None: the sender himself.
+    """
 
     title: str
     organizer: str | None
@@ -92,10 +95,11 @@ def _invitation(found: Any, zone: tzinfo) -> Invitation | None:
 
 
 def _organizer(written: str) -> str | None:
-    organizer = one_line(written)
+    organizer = one_line(written).strip()
+    if "@" not in organizer:
+        # The original's own sample says "Myself".
+        return organizer.replace('"', "'") or None
     address = organizer.rpartition("<")[2].removesuffix(">") if organizer.endswith(">") else organizer
-    if not address:
-        return None
     try:
         wire_address(address)
     except BadAddress as error:

@@ -15,7 +15,7 @@ KIND = "text/calendar; method=REQUEST"
 
 
 def calendar(invitation: Invitation, *, uid: str, sender: str, recipient: str, zone: tzinfo, stamp: datetime) -> str:
-    """Return the calendar that invites `recipient`; without an organizer of its own, `sender` (a mailbox) invites.
+    """Return the calendar that invites `recipient`; without an organizer's address, `sender` (a mailbox) does.
 
     The same arguments give the same text: `uid` is by what a mail program knows the meeting again.
     """
@@ -35,7 +35,7 @@ def calendar(invitation: Invitation, *, uid: str, sender: str, recipient: str, z
     event.add("dtstart", begin)
     event.add("dtend", end)
     event.add("summary", invitation.title)
-    event.add("organizer", _person(invitation.organizer or sender))
+    event.add("organizer", _organizer(invitation.organizer or "", sender))
     attendee = _person(recipient)
     attendee.params.update({"role": "REQ-PARTICIPANT", "partstat": "NEEDS-ACTION", "rsvp": "TRUE"})
     event.add("attendee", attendee)
@@ -51,6 +51,15 @@ def _timezone(zone: tzinfo, first_year: int, last_year: int) -> Timezone:
     """Return what a mail program must know of a zone to read times of these years; takes 10 ms to find out."""
     first, last = date(max(first_year - 1, 1970), 1, 1), date(min(last_year + 2, 9999), 1, 1)
     return Timezone.from_tzinfo(zone, str(zone), first, last)
+
+
+def _organizer(written: str, sender: str) -> vCalAddress:
+    if "@" in written:
+        return _person(written)
+    organizer = _person(sender)
+    if written:
+        organizer.params["cn"] = written
+    return organizer
 
 
 def _person(written: str) -> vCalAddress:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 __all__ = [
+    "EARLIEST",
+    "TOO_LATE",
     "Dates",
     "Schedule",
     "Window",
@@ -22,6 +24,7 @@ __all__ = [
     "parse_schedule",
     "parse_when",
     "parse_window",
+    "storable",
     "within",
 ]
 
@@ -30,6 +33,9 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 END_OF_DAY = 1440  # minutes
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
+
+#: What the tables can hold: from the first on, and before the last, so that clocks of all zones can still show it.
+EARLIEST, TOO_LATE = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 #: From this instant on there is a wall clock in every zone; before it Python's calendar may begin too late.
 FIRST = datetime(1, 1, 2, tzinfo=UTC)
@@ -179,7 +185,7 @@ def parse_when(text: str, zone: tzinfo) -> datetime:
     Fractions of a second are cut to microseconds. Skipped and repeated wall-clock times: see `first_instant`.
 
     Raises:
-        ValueError: it is neither, no day of the calendar, before 1970 as written, or past year 9999.
+        ValueError: it is neither, no day of the calendar, or out of what `storable` allows.
     """
     wall = WALL.fullmatch(text)
     if wall is None and INSTANT.fullmatch(text) is None:
@@ -187,15 +193,25 @@ def parse_when(text: str, zone: tzinfo) -> datetime:
             f"expected YYYY-MM-DD HH:MM:SS, or an ISO 8601 instant with its offset such as 2026-01-01T10:00:00-03:00,"
             f" not {text!r}"
         )
-    if text < "1970":
-        raise ValueError(f"expected a year from 1970 to 9999, not {text!r}")
     try:
         when = datetime.fromisoformat(text)
-        return when.astimezone(UTC) if wall is None else first_instant(when, zone)
-    except OverflowError:
-        raise ValueError(f"expected an instant before the year 10000 in UTC, not {text!r}") from None
     except ValueError as error:
         raise ValueError(f"expected a day of the calendar, not {text[:10]!r}: {error}") from None
+    try:
+        return storable(when if wall is None else first_instant(when, zone))
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected an instant of the years 1970 to 9998 in UTC, not {text!r}") from None
+
+
+def storable(instant: datetime) -> datetime:
+    """Return an aware instant in UTC.
+
+    Raises:
+        ValueError: it does not lie in the years 1970 to 9998 in UTC.
+    """
+    if not EARLIEST <= instant < TOO_LATE:
+        raise ValueError(f"expected an instant of the years 1970 to 9998 in UTC, not {instant.isoformat()!r}")
+    return instant.astimezone(UTC)
 
 
 def _wall(zone: tzinfo, at: datetime) -> datetime:

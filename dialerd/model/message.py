@@ -57,7 +57,8 @@ class Message:
 
     `attempt` counts from 1 and is the one under way. `parts` is the number of SMS parts, 1 for an e-mail. Of a long
     SMS `accepted` has the parts (from 1) that the provider took at earlier attempts, with its names for them, under the
-    concatenation `reference`. After `expires_at` nobody wants it any more; None: always.
+    concatenation `reference`. After `expires_at` nobody wants it any more; None: always. `first_claimed_at` is when its
+    first attempt that counted was claimed, the same at all later ones; None: nobody knows any more.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Message:
     reference: int | None = None
     accepted: Mapping[int, str | None] = field(default_factory=dict)
     expires_at: datetime | None = None
+    first_claimed_at: datetime | None = None
 
 
 def new_id() -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
+from dialerd.model.calendar import EARLIEST, TOO_LATE
 from dialerd.model.message import Channel
 from dialerd.store.arrays import any_of, bind_list, bind_rows, rows_of
 from dialerd.store.columns import Instant, instant_text
@@ -63,14 +64,18 @@ def blocked(
 
 
 def add(connection: Connection, some: Sequence[Entry], *, now: datetime) -> None:
-    """Add entries in one statement; one that stands there already, or comes twice, gets the later reason and expiry."""
+    """Add entries in one statement; one that stands there already, or comes twice, gets the later reason and expiry.
+
+    An expiry that no table holds is as good as never, or long over.
+    """
     on_postgresql = connection.dialect.name == "postgresql"
     rows = {
         (entry.channel, entry.value, entry.campaign): (
             str(entry.channel), entry.value, entry.campaign, entry.reason,
-            entry.expires if on_postgresql or entry.expires is None else instant_text(entry.expires),
+            until if on_postgresql or until is None else instant_text(until),
         )
         for entry in some
+        for until in [_held(entry.expires)]
     }  # fmt: skip
     if not rows:
         return
@@ -82,6 +87,10 @@ def add(connection: Connection, some: Sequence[Entry], *, now: datetime) -> None
     )
     bound = bind_rows(connection, "o", tuple(TYPES), list(rows.values()))
     connection.execute(statement.bindparams(bindparam("now", type_=Instant)), bound | {"now": now})
+
+
+def _held(expires: datetime | None) -> datetime | None:
+    return None if expires is None or expires >= TOO_LATE else max(expires, EARLIEST)
 
 
 def remove(connection: Connection, channel: Channel, value: str, *, campaign: str | None) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -91,9 +92,10 @@ class Claimed:
     """What a claim took: each message with the seconds from now at which it may start.
 
     `more`: permits or the size of a batch ended it for a campaign. `free_in_s`: pace ended it for another (or for all),
-    and lets the first go on then. `ended` counts by status what went to sms_repo without an attempt.
+    and lets the first go on then. `ended` counts by status what went to sms_repo without an attempt. `now` is when.
     """
 
+    now: datetime
     taken: list[tuple[Candidate, Examined | None, Campaign, float]] = field(default_factory=list, repr=False)
     more: bool = False
     free_in_s: float | None = None
@@ -107,7 +109,7 @@ class Claimed:
     def messages(self) -> list[tuple[Message, float]]:
         """What was taken; built when first asked for, so that it costs the transaction nothing."""
         return [
-            (_message(row, examined, campaign, self.accepted.get(row.id)), start_in_s)
+            (_message(row, examined, campaign, self.accepted.get(row.id), self.now), start_in_s)
             for row, examined, campaign, start_in_s in self.taken
         ]
 
@@ -138,7 +140,7 @@ class _Claim:
     def run(self) -> Claimed:
         waiting = self._waiting()
         if not waiting:
-            return Claimed()
+            return Claimed(self.order.now)
         quota = self._open_gates(waiting)
         # Asked only now: another node may have kept us waiting at the gates.
         stopped = paused(self.connection)
@@ -151,7 +153,7 @@ class _Claim:
             # One that finds nothing (what came later is left out) leaves a lane empty, or at a lower priority.
             rounds += self._round(going, quota - len(self.picked))
         self._leave_out_blacklisted()
-        result = Claimed(self._take())
+        result = Claimed(self.order.now, self._take())
         self._write_touched_and_endings()
         partly = [row.id for row, *_ in result.taken if row.taken]
         if partly:
@@ -214,7 +216,11 @@ class _Claim:
         by_campaign: dict[str, list[tuple[Lane, int, list[Candidate]]]] = {}
         for (lane, part), rows in zip(asked, found, strict=True):
             by_campaign.setdefault(lane.campaign, []).append((lane, part, rows))
-        return sum(self._take_share(some, best) for some in by_campaign.values()) > 0
+        first = len(self.picked)
+        count = sum(self._take_share(some, best) for some in by_campaign.values())
+        if len(by_campaign) > 1:
+            self.picked[first:] = _in_turns(self.picked[first:])
+        return count > 0
 
     def _take_share(self, some: list[tuple[Lane, int, list[Candidate]]], best: int) -> int:
         """Judge one campaign's rows of this priority, first in first out over its zones, and move its lanes on.
@@ -354,6 +360,17 @@ class _Claim:
             finish_waiting(self.connection, self.endings, now=self.order.now)
 
 
+def _in_turns(picked: list[tuple[Candidate, Examined | None]]) -> list[tuple[Candidate, Examined | None]]:
+    """Return rows of several campaigns so that each campaign has its first, then each its second, and so on."""
+    turns: dict[str, int] = {}
+    numbered = []
+    for one in picked:
+        turns[one[0].campaign] = turn = turns.get(one[0].campaign, 0) + 1
+        numbered.append((turn, one))
+    numbered.sort(key=itemgetter(0))
+    return [one for _, one in numbered]
+
+
 def _cost(row: Candidate, examined: Examined | None) -> int:
     """Return how many parts are still to be sent."""
     return max((examined.parts if examined else row.parts or 1) - row.taken, 1)
@@ -366,7 +383,11 @@ def _expires_at(due_since: datetime | None, expires_s: float) -> datetime | None
 
 
 def _message(
-    row: Candidate, examined: Examined | None, campaign: Campaign, accepted: Mapping[int, str | None] | None
+    row: Candidate,
+    examined: Examined | None,
+    campaign: Campaign,
+    accepted: Mapping[int, str | None] | None,
+    now: datetime,
 ) -> Message:
     queued_at = as_instant(row.queued_at)
     assert queued_at is not None
@@ -386,6 +407,7 @@ def _message(
         details=row.details if isinstance(row.details, dict) else {},
         queued_at=queued_at,
         attempt=row.attempts + 1,
+        first_claimed_at=as_instant(row.first_claimed_at) if row.attempts else now,
         parts=examined.parts if examined else row.parts or 1,
         reference=row.reference,
         accepted=accepted or {},

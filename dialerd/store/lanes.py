@@ -38,6 +38,7 @@ class Candidate(NamedTuple):
     details: Any
     due_since: datetime | str | None
     attempts: int
+    first_claimed_at: datetime | str | None
     queued_at: datetime | str
     address: str | None
     zone: str

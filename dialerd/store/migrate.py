@@ -23,8 +23,12 @@ def migrate(connection: Connection) -> bool:
     Raises Refused when the database was made by a newer dialerd.
     """
     if connection.dialect.name == "postgresql":
+        # An index over a hundred million rows takes longer than any statement of ours may.
+        connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
         # Only so that a second process waits instead of failing; SQLite's BEGIN IMMEDIATE does the same.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        # Whoever waits for a table keeps all others from it, who come after.
+        connection.execute(text("SET LOCAL lock_timeout = '30s'"))
     if at_head(connection):
         return False
     config = _config()

@@ -203,7 +203,10 @@ def _move(connection: Connection, rows: Sequence[tuple[Any, ...]], allowed: str,
     given = given_rows(connection, rows, **ENDED)
     where = f"{given.matches} AND {allowed.format(**given.columns)}"
     kept = ", ".join(f"s.{name}" for name in KEPT.split(", "))
-    told = ", ".join(f"{given.columns[name]} AS {name}" for name in ("provider", "status", "provider_id", "error"))
+    told = ", ".join(f"{given.columns[name]} AS {name}" for name in ("status", "provider_id", "error"))
+    # What ends by an operator, a rescue or its age had its last attempt through somebody, if it had any.
+    through = f"coalesce({given.columns['provider']}, CASE WHEN s.attempts > 0 THEN s.provider END) AS provider"
+    told = f"{through}, {told}"
     target = f"INSERT INTO sms_repo ({RESULT})"
     dated = bindparam("now", now, type_=Instant)
     if connection.dialect.name == "postgresql":
@@ -230,6 +233,8 @@ def _keep(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         " last_error = coalesce({error}, s.last_error), attempts = s.attempts - 1 + {spent},"
         " incarnation = CASE WHEN {state} = 'in_doubt' THEN s.incarnation END,"
         " node = CASE WHEN {state} = 'in_doubt' THEN s.node END,"
+        " first_claimed_at = CASE WHEN {spent} > 0 THEN coalesce(s.first_claimed_at, s.claimed_at)"
+        " ELSE s.first_claimed_at END,"
         " reference = coalesce({reference}, s.reference), taken = coalesce({taken}, s.taken),"
         " bound = CASE WHEN {bound} THEN coalesce(s.provider, '') ELSE s.bound END"
         + f"{source} WHERE {given.matches} AND {OWN_ATTEMPT} AND {SAME_CLAIM}"

@@ -137,6 +137,8 @@ sms_spool = Table(
     Column("node", Text),
     Column("incarnation", Text),
     Column("claimed_at", Instant),
+    # Of the first attempt that counted, once that is over: it dates a mail, whose bytes stay the same at every attempt.
+    Column("first_claimed_at", Instant),
     Column("queued_at", Instant, nullable=False, server_default=now()),
     Column("last_error", Text),
     Column("address", Text),

@@ -1,5 +1,6 @@
 """What all commands share: the configuration's folder, exit statuses, help."""
 
+import json
 import os
 import re
 import shlex
@@ -199,6 +200,24 @@ def test_output_that_goes_nowhere(tmp_path: Path, redirected: str, ending: tuple
     line = "dialerd: the output cannot be written: No space left on device\n"
     assert (status, line if errors is None else errors) == (done.returncode, done.stderr)
     assert 1 == len(documented("spool", "list", config=tmp_path / "config"))
+
+
+@pytest.mark.parametrize("words", [["campaigns"], ["campaigns", "--json"]])
+def test_an_output_that_is_not_utf8(tmp_path: Path, sqlite_url: str, words: list[str]) -> None:
+    """Where stdout is Latin-1, what it cannot show is escaped; JSON is right in any encoding."""
+    config = configure(tmp_path, url=sqlite_url)
+    ventas = config / "campaigns" / "ventas.toml"
+    ventas.write_text(ventas.read_text().replace("Ventas->", "ñ→日本"))
+    done = subprocess.run(
+        [*PROGRAM, *words, "--config", str(config)],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    if "--json" in words:
+        assert "ñ→日本" in json.loads(done.stdout)["campaigns"]
+    else:
+        assert "\nñ\\u2192\\u65e5\\u672c " in done.stdout.decode("latin-1")
 
 
 def test_a_bug_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,5 +138,6 @@ def test_instants_as_text() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
     assert "2026-01-02 00:04:05" == local(at, timezone(-timedelta(hours=3)))
+    assert "9999-12-31 23:00:00" == local(datetime(9999, 12, 31, 23, tzinfo=UTC), timezone(timedelta(hours=3)))
     assert "2026-01-02T03:04:05.000678Z" == iso(at)
     assert (None, None) == (local(None, UTC), iso(None))

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,22 @@ def test_run_once_as_json(config: Path) -> None:
 
     assert (0, 0, {}) == (document["promoted"], document["remaining"], document["down"])
     assert "nothing was due\n" == call("run", "--once", config=config).stdout
+
+
+def test_run_once_logs_to_the_journal(store: Store, config: Path) -> None:
+    """As a service a batch run logs each attempt, as a daemon does; by hand it only says what it did."""
+    spooled(store, campaign="Ventas->")
+    program = (
+        "import os; there = os.fstat(2); os.environ['JOURNAL_STREAM'] = f'{there.st_dev}:{there.st_ino}';"
+        "from dialerd.cli import main; main(prog_name='dialerd')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", "--once", "--config", str(config)], capture_output=True, text=True
+    )
+
+    assert (0, "1 sent\n") == (done.returncode, done.stdout)
+    (attempt,) = [line for line in done.stderr.splitlines() if "message_attempted" in line]
+    assert attempt.startswith("<6>{")
 
 
 def test_run_once_ends_with_75_when_messages_remain(store: Store, tmp_path: Path, database_url: str) -> None:

@@ -18,12 +18,10 @@ from dialerd.model.message import Channel, Message
 from dialerd.model.outcome import Deferred, Failed, Outcome, Sent, Unreachable
 from dialerd.settings import Security, SmtpProvider
 from tests.drivers.conformance import an_email
-from tests.fakes.postfix import Postfix, Sink
+from tests.fakes import postfix as servers
 from tests.mail.composed import compose
 from tests.rig import Rig
 from tests.rig import message as queued
-
-pytestmark = pytest.mark.xdist_group("postfix")
 
 EMAIL = EmailPart(sender="Ventas <ventas@example.com>", subject="Novedades ñ")
 SPAM = EmailPart(sender="spam@example.com", subject="Novedades")
@@ -37,7 +35,7 @@ CAMPAIGNS = {
 class Relay:
     """Postfix, the server behind it, and where that leaves its mails."""
 
-    def __init__(self, postfix: Postfix, authority: trustme.CA, dump: Path) -> None:
+    def __init__(self, postfix: servers.Relay, authority: trustme.CA, dump: Path) -> None:
         self.postfix = postfix
         self.authority = authority
         self._dump = dump
@@ -70,9 +68,9 @@ def relay() -> Iterator[Relay]:
     folder.chmod(0o755)
     try:
         (folder / "mails").mkdir()
-        with Sink(dump=folder / "mails") as sink:
+        with servers.Sink(dump=folder / "mails") as sink:
             certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
-            with Postfix(sink.port, certificate) as postfix:
+            with servers.Relay(sink.port, certificate) as postfix:
                 yield Relay(postfix, authority, folder / "mails")
     finally:
         shutil.rmtree(folder)

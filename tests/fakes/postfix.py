@@ -15,7 +15,7 @@ from typing import Self
 from tests.peers import program, unavailable
 from tests.postgres import free_port
 
-__all__ = ["Postfix", "Sink"]
+__all__ = ["Postfix", "Relay", "Sink"]
 
 START_S = 60
 
@@ -28,11 +28,16 @@ maillog_file = {home}/log
 multi_instance_directories =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-myhostname = relay.example.net
 mydestination =
 mynetworks = 127.0.0.0/8
 alias_maps =
 local_recipient_maps =
+smtpd_peername_lookup = no
+smtp_tls_security_level = none
+"""
+
+RELAY = """
+myhostname = relay.example.net
 default_transport = smtp:[127.0.0.1]:{sink}
 relay_domains = example.org
 relay_transport = smtp:[127.0.0.1]:{sink}
@@ -45,9 +50,7 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = {home}/tls.pem
 smtpd_tls_session_cache_database =
 tls_random_source = dev:/dev/urandom
-smtpd_peername_lookup = no
 smtpd_error_sleep_time = 0
-smtp_tls_security_level = none
 smtpd_client_connection_rate_limit = 0
 smtpd_client_connection_count_limit = 0
 default_destination_concurrency_limit = 20
@@ -98,25 +101,21 @@ class Sink:
 
 
 class Postfix:
-    """Postfix of one's own, with queue and configuration in a temporary folder; it relays to a mail server on `sink`.
+    """Postfix of one's own, with queue and configuration in a temporary folder; `more` are lines for its main.cf.
 
-    It knows recipients whose local part ends in a digit, answers 450 while their local part begins with "grey", takes
-    nothing from spam@example.com and nothing longer than 20,000 bytes.
+    In them `{home}` stands for the folder, `{name}` for one of the `ports`, and a brace is written twice.
     """
 
-    def __init__(self, sink: int, certificate: bytes) -> None:
+    def __init__(self, more: str, **ports: int) -> None:
         self._master = Path(program("postfix")).parents[1] / "lib/postfix/sbin/master"
         if os.geteuid() != 0:
             unavailable("Postfix starts for root only")
         self.port = free_port()
+        # Not below pytest's folder, which only its owner may enter: Postfix has several users.
         self.home = Path(tempfile.mkdtemp(prefix="dialerd-postfix-", dir="/tmp"))
         self.home.chmod(0o755)
-        places = {"home": self.home, "port": self.port, "sink": sink}
-        (self.home / "main.cf").write_text(MAIN.format(**places))
-        (self.home / "master.cf").write_text(MASTER.format(**places))
-        (self.home / "recipients").write_text("/[0-9]@example\\.org$/ known\n")
-        (self.home / "tls.pem").write_bytes(certificate)
-        self.greylist(True)
+        (self.home / "main.cf").write_text((MAIN + more).format(home=self.home, **ports))
+        (self.home / "master.cf").write_text(MASTER.format(port=self.port))
         for folder, owner in (("data", "postfix"), ("queue", "root")):
             (self.home / folder).mkdir()
             shutil.chown(self.home / folder, owner)
@@ -153,6 +152,20 @@ class Postfix:
             while time.monotonic() < give_up_at:
                 os.killpg(self._process.pid, 0)
                 time.sleep(0.01)
+
+
+class Relay(Postfix):
+    """One that hands on to a mail server on the port `sink`.
+
+    It knows recipients whose local part ends in a digit, answers 450 while their local part begins with "grey", takes
+    nothing from spam@example.com and nothing longer than 20,000 bytes.
+    """
+
+    def __init__(self, sink: int, certificate: bytes) -> None:
+        super().__init__(RELAY, sink=sink)
+        (self.home / "recipients").write_text("/[0-9]@example\\.org$/ known\n")
+        (self.home / "tls.pem").write_bytes(certificate)
+        self.greylist(True)
 
     def greylist(self, on: bool) -> None:
         """Answer recipients that begin with "grey" with 450, or no longer; who is connected may see it late."""

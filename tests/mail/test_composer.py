@@ -3,6 +3,8 @@
 import email
 import email.policy
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -59,6 +61,13 @@ def test_headers() -> None:
     }
     assert (composed.mailbox, composed.sender) == ("Ventas <ventas@example.com>", "ventas@example.com")
     assert (composed.recipient, composed.subject) == ("juan@example.org", "Novedades")
+
+
+def test_date_of_the_first_attempt() -> None:
+    """A mail that waited is dated by its first attempt, not by when it came in."""
+    waited = replace(a_message(), first_claimed_at=datetime(2026, 3, 9, 8, 0, 1, 999999, tzinfo=UTC))
+
+    assert "Mon, 09 Mar 2026 08:00:01 +0000" == parsed(compose(waited, PART))["Date"]
 
 
 @pytest.mark.parametrize("data", ["Hola ñandú", "<p>Hola <b>ñandú</b></p>"])

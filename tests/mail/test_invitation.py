@@ -83,10 +83,19 @@ def test_the_campaign_invites() -> None:
     assert (found["organizer"], found["organizer"].params["cn"]) == ("mailto:ventas@example.com", "Señora")
 
 
+@pytest.mark.parametrize("name", ["Myself", 'Ana "la jefa"; ventas, 2'])
+def test_a_name_invites(name: str) -> None:
+    """An organizer that is a name alone, as in the original's sample, is whose name the campaign's sender bears."""
+    found = event(mail("UTC", organizer=name))
+
+    assert found["organizer"] == "mailto:ventas@example.com"
+    assert found["organizer"].params["cn"] == name.replace('"', "'")
+
+
 @pytest.mark.parametrize(
     "odd",
     ["x", 5, [1], {"title": "x"}, MEETING | {"from": "tomorrow"}, MEETING | {"to": "2026-06-01 09:00:00"},
-     MEETING | {"to": None}, MEETING | {"from": 5}, MEETING | {"title": ["x"]}, MEETING | {"organizer": "nobody"},
+     MEETING | {"to": None}, MEETING | {"from": 5}, MEETING | {"title": ["x"]}, MEETING | {"organizer": "nobody@"},
      MEETING | {"organizer": "a@example.com\nATTENDEE:mailto:b@example.com"}],
 )  # fmt: skip
 def test_odd_invitations(odd: Any) -> None:

@@ -1,6 +1,6 @@
 """The blacklist: its entries, and whom they block."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -48,6 +48,15 @@ def test_an_entry_blocks_its_own(store: Store) -> None:
 def test_an_entry_ends_at_its_expiry(store: Store, seconds: int, is_blocked: bool) -> None:
     """Until it expires an entry blocks, and not from then on."""
     store.transact_here(add, [Entry(channel=SMS, value="1", expires=NOW + timedelta(seconds=seconds))], now=NOW)
+
+    assert is_blocked == bool(of(store, (SMS, "1", "a")))
+
+
+@pytest.mark.parametrize(("year", "is_blocked"), [(1, False), (9999, True)])
+def test_an_expiry_that_no_table_holds(store: Store, year: int, is_blocked: bool) -> None:
+    """The last day that a system can write means never, and its first one long ago."""
+    entry = Entry(channel=SMS, value="1", expires=datetime(year, 12, 31, 23, tzinfo=UTC))
+    store.transact_here(add, [entry], now=NOW)
 
     assert is_blocked == bool(of(store, (SMS, "1", "a")))
 

@@ -223,7 +223,7 @@ def test_what_came_later_is_left(store: Store) -> None:
 
 def test_an_empty_spool_yields_nothing(store: Store) -> None:
     """Nothing to do is no trouble."""
-    assert Claimed() == take(store)
+    assert Claimed(NOW) == take(store)
 
 
 # -- what is written and returned --------------------------------------------------------------------------------------
@@ -634,6 +634,17 @@ def test_pace_holds_over_nodes_and_restarts(store: Store, clock: Clock) -> None:
         assert {"3": 0.14} == starts(take(other, **asked, incarnation="other"))
     clock.now_s += 0.1
     assert {"4": 0.12, "5": 0.2} == starts(take(store, **asked))
+
+
+def test_turns_hold_beside_a_slower_campaign(store: Store, clock: Clock) -> None:
+    """Campaigns that share a paced provider go in turns, each at its own pace, not one after all of the other's."""
+    put(store, *(f"fast {n}" for n in range(9)), campaign="fast")
+    put(store, *(f"slow {n}" for n in range(9)), campaign="slow")
+
+    found = starts(take(store, campaign("fast"), campaign("slow", interval_s=0.05), provider_interval_s=0.025))
+
+    assert sorted(found, key=found.__getitem__)[:8] == [f"{name} {n}" for n in range(4) for name in ("fast", "slow")]
+    assert [found[f"slow {n}"] for n in range(4)] == [0.025, 0.075, 0.125, 0.175]
 
 
 def test_unused_time_is_not_saved_up(store: Store, clock: Clock) -> None:

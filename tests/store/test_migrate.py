@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dialerd.model.errors import Refused
+from dialerd.model.errors import DatabaseGone, Refused
 from dialerd.store import Store
 from dialerd.store.migrate import _config, at_head, migrate
 from dialerd.store.tables import metadata
@@ -198,6 +199,45 @@ def test_processes_at_once_migrate_once(kind: str, tmp_path: Path, postgres: Pos
     if kind == "postgresql":
         for number in range(count):
             postgres.drop_database(f"race_{number}")
+
+
+def test_a_long_migration_is_waited_for(postgres_url: str) -> None:
+    """On PostgreSQL no limit of ours on statements and locks ends a migration, or the wait for another one's."""
+
+    def migrate_in_haste(connection: Connection) -> bool:
+        connection.execute(text("SET statement_timeout = '100ms'; SET lock_timeout = '100ms'"))
+        return migrate(connection)
+
+    with closing(Store(postgres_url)) as first, closing(Store(postgres_url)) as second, ThreadPoolExecutor(1) as pool:
+
+        def migrate_slowly(connection: Connection) -> bool:
+            done = migrate(connection)
+            waiting = pool.submit(second.transact_here, migrate_in_haste)
+            # By the server's clock, and longer than either limit.
+            connection.execute(text("SELECT pg_sleep(0.5)"))
+            assert not waiting.done()
+            others.append(waiting)
+            return done
+
+        others: list[Future[bool]] = []
+        assert first.transact_here(migrate_slowly)
+        assert not others[0].result(60)
+
+
+def test_a_user_without_rights_is_told_so(postgres: PostgresServer, postgres_url: str) -> None:
+    """Whoever may not make tables, or use them, learns in a line what the server does not let him do."""
+    with closing(Store(postgres_url)) as owner:
+        execute(owner, "CREATE ROLE stranger LOGIN")
+        stranger = Store(postgres_url.replace("postgres@", "stranger@"))
+        try:
+            with pytest.raises(DatabaseGone, match=r"does not let us: permission denied for schema public; its user"):
+                stranger.transact_here(migrate)
+            owner.transact_here(migrate)
+            with pytest.raises(DatabaseGone, match=r"does not let us: permission denied for table alembic_version"):
+                stranger.transact_here(at_head)
+        finally:
+            stranger.close()
+            execute(owner, "DROP ROLE stranger")
 
 
 def test_the_folder_may_be_called_anything(tmp_path: Path) -> None:

@@ -175,25 +175,27 @@ def test_a_release_does_not_anticipate(store: Store) -> None:
 
 
 def test_cancelled_messages_stand_in_the_repo(store: Store) -> None:
-    """A cancelled message keeps what it was and says who ended it."""
-    (id_,) = spooled(store, state="deferred", attempts=2, base="b", priority=5, details={"a": 1})
+    """A cancelled message keeps what it was and says who ended it; the provider is that of its last attempt, if any."""
+    (tried,) = spooled(store, state="deferred", attempts=2, provider="p", base="b", priority=5, details={"a": 1})
+    (given_back,) = spooled(store, attempts=0, provider="p")
 
-    carry_out(store, CANCEL, ids=(id_,))
+    carry_out(store, CANCEL, ids=(tried, given_back))
 
-    row = rows(store, sms_repo)[id_]
+    row = rows(store, sms_repo)[tried]
     assert ("cancelled", "cancelled by operator", NOW) == (row.status, row.error, row.dateprocessed)
-    assert (2, "b", 5, {"a": 1}, None) == (row.attempts, row.base, row.priority, row.details, row.provider)
+    assert (2, "b", 5, {"a": 1}, "p") == (row.attempts, row.base, row.priority, row.details, row.provider)
+    assert None is rows(store, sms_repo)[given_back].provider
 
 
 @pytest.mark.parametrize(("verb", "status"), [(SETTLE_SENT, "sent"), (SETTLE_FAILED, "failed")])
-def test_a_settled_doubt_names_no_provider(store: Store, verb: Verb, status: str) -> None:
-    """What an operator settles has the status given, and no provider has said so."""
-    (id_,) = spooled(store, state="in_doubt", attempts=1, incarnation="dead")
+def test_a_settled_doubt_names_its_provider(store: Store, verb: Verb, status: str) -> None:
+    """What an operator settles has the status given, and names the provider that may have it, who has not said so."""
+    (id_,) = spooled(store, state="in_doubt", attempts=1, provider="p", incarnation="dead")
 
     carry_out(store, verb, state=State.IN_DOUBT)
 
     row = rows(store, sms_repo)[id_]
-    assert (status, "settled by operator", None, 1) == (row.status, row.error, row.provider, row.attempts)
+    assert (status, "settled by operator", "p", 1) == (row.status, row.error, row.provider, row.attempts)
 
 
 def test_a_resent_doubt_belongs_to_nobody(store: Store) -> None:

@@ -34,9 +34,6 @@ from tests.postgres import PostgresServer
 from tests.store.conftest import campaign, execute, fill, order, select
 from tests.store.filled import NOW
 
-# One worker loads the tables, once.
-pytestmark = pytest.mark.xdist_group("plans")
-
 LARGE, SMALL = 30_000, 1_000
 MOST, FEW = 50, 10
 NOW_TEXT, SOON_TEXT, RECIPIENT = "'2026-06-10 15:00:00'", "'2026-06-11 15:00:00'", "59899123456"

@@ -1,6 +1,6 @@
 """Settling: where attempts and messages end, and that nobody ends what is not theirs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from dialerd.model.message import State, Status
 from dialerd.model.retry import Verdict
 from dialerd.store import Store
+from dialerd.store.nodes import rescue
 from dialerd.store.operate import CANCEL, RESEND, SETTLE_SENT, Selection, act
 from dialerd.store.settle import Ending, Settlement, finish_waiting, give_back, settle
 from dialerd.store.tables import sms_repo, sms_spool
@@ -346,3 +347,45 @@ def test_an_id_that_has_ended_before(store: Store) -> None:
         store, "SELECT data, status, error FROM sms_repo ORDER BY data"
     )
     assert {} == rows(store, sms_spool)
+
+
+def test_the_first_attempt_that_counts_dates_a_message(store: Store) -> None:
+    """A mail's date is when its first attempt that counted was claimed, and stays through retry, doubt and rescue."""
+
+    def claimed_at(now: datetime) -> datetime | None:
+        ((one, _),) = take(store, now=now).messages
+        return one.first_claimed_at
+
+    def then(verdict: Verdict, attempt: int) -> None:
+        store.transact_here(settle, [of(seq, verdict, attempt=attempt)], now=NOW)
+        execute(store, "UPDATE sms_spool SET state = 'queued' WHERE state = 'deferred'")
+
+    hours = [NOW + timedelta(hours=n, microseconds=123456) for n in range(1, 8)]
+    put(store, {"queued_at": NOW - timedelta(days=3)})
+    ((seq,),) = select(store, "SELECT seq FROM sms_spool")
+
+    assert hours[0] == claimed_at(hours[0])
+    then(BACK, 1)
+    assert hours[1] == claimed_at(hours[1])
+    store.transact_here(give_back, incarnation=ME)
+    assert hours[2] == claimed_at(hours[2])
+    then(DEFERRED, 1)
+    assert hours[2] == claimed_at(hours[3])
+    then(BACK, 2)
+    assert hours[2] == claimed_at(hours[4])
+    store.transact_here(rescue, ME, doubt=lambda *_: DEFERRED, now=NOW)
+    execute(store, "UPDATE sms_spool SET state = 'queued'")
+    assert hours[2] == claimed_at(hours[5])
+    then(DOUBT, 3)
+    assert 1 == operate(store, RESEND, [seq])
+    assert hours[2] == claimed_at(hours[6])
+
+
+def test_a_message_tried_by_an_earlier_version_has_no_first_claim(store: Store) -> None:
+    """What was tried before the tables knew of it keeps the date that it had."""
+    claimed(store)
+    store.transact_here(give_back, incarnation=ME)
+    execute(store, "UPDATE sms_spool SET attempts = 1, first_claimed_at = NULL")
+
+    ((one, _),) = take(store).messages
+    assert one.first_claimed_at is None

@@ -9,11 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from dialerd.model.calendar import EARLIEST, TOO_LATE, storable
 from dialerd.model.message import Status
 from dialerd.store import Store
-from dialerd.store.scheduler import promote
+from dialerd.store.scheduler import promote, schedule
 from dialerd.store.tables import sms_scheduler, sms_spool
-from tests.store.conftest import campaign, select, take, texts
+from tests.store.conftest import campaign, message, select, take, texts
 from tests.store.filled import NOW, rows
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -158,6 +159,15 @@ def test_a_date_that_is_none_is_refused(store: Store, table: str, calldate: str 
         return
     with pytest.raises(REFUSED):
         insert(store, table, values)
+
+
+@pytest.mark.parametrize("calldate", [EARLIEST, TOO_LATE - timedelta(microseconds=1)], ids=str)
+def test_what_the_door_lets_in_the_tables_hold(store: Store, calldate: datetime) -> None:
+    """The first and the last instant that a message may be scheduled for are no trouble to either database."""
+    assert calldate == storable(calldate)
+    store.transact_here(schedule, [message(calldate=calldate)])
+
+    assert [calldate] == [row.calldate for row in rows(store, sms_scheduler).values()]
 
 
 @pytest.mark.parametrize(

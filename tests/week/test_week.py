@@ -13,8 +13,7 @@ from tests.week.plain import Rules
 from tests.week.running import Record, run_week
 from tests.week.scenario import Scenario, at, scenario
 
-# One worker runs the week, once.
-pytestmark = [pytest.mark.xdist_group("week"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 #: A week that went wrong went wrong often.
 MOST_SHOWN = 50

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from dialerd.model.storable import is_storable
+
 __all__ = [
     "Accepted",
     "BadLine",
@@ -31,19 +33,6 @@ __all__ = [
 ]
 
 
-#: Levels of objects in objects; PostgreSQL and Python take more, nobody means more.
-DEEPEST = 50
-
-
-def _is_storable(value: Any, level: int = 0) -> bool:
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
-    if isinstance(value, dict | list):
-        some = [*value, *value.values()] if isinstance(value, dict) else value
-        return level < DEEPEST and all(_is_storable(one, level + 1) for one in some)
-    return True
-
-
 class Given(BaseModel):
     """What a caller sends: an unknown member is an error, not a silent mistake."""
 
@@ -53,7 +42,7 @@ class Given(BaseModel):
     @classmethod
     def storable(cls, given: Any) -> Any:
         """Refuse what no database keeps."""
-        if not _is_storable(given):
+        if not is_storable(given):
             raise ValueError("a text holds a NUL character, or half a character, or there are too many levels")
         return given
 
