@@ -5,8 +5,8 @@ from sqlalchemy import Column, Integer, LargeBinary, PrimaryKeyConstraint, Small
 
 from dialerd.store.columns import JSON_DETAILS, MessageId, RisingInteger
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
