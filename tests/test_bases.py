@@ -23,6 +23,7 @@ from dialerd.bases import files, judging, loading, moving
 from dialerd.bases.blacklists import _read_line
 from dialerd.bases.files import look
 from dialerd.bases.lines import Fields, is_header, read_line
+from dialerd.bases.seen import Seen
 from dialerd.model.campaign import Bases, Campaign, EmailPart
 from dialerd.model.errors import BadAddress, DatabaseGone, Refused
 from dialerd.model.message import Channel
@@ -792,3 +793,15 @@ def test_blacklist_lines_load_back(reason: str) -> None:
 
     assert (Channel.SMS, (entry.value,)) == bases.blacklist_values(br, value)
     assert ("", " ".join(reason.split()), expires) == (campaign, read, bases.parse_expiry(until, UTC))
+
+
+@given(st.lists(st.lists(st.sampled_from([bytes([letter]) * 16 for letter in b"abcdef"]), max_size=8), max_size=6))
+def test_repeated_lines_are_found_across_batches(batches: list[list[bytes]]) -> None:
+    """Of lines that say the same the first is kept, whichever batches the others are in."""
+    seen, before, number = Seen(), set[bytes](), 0
+    for batch in batches:
+        numbered = dict(enumerate(batch, number))
+        number += len(batch)
+        repeated = [n for n, fingerprint in numbered.items() if fingerprint in before or before.add(fingerprint)]
+
+        assert repeated == seen.add(numbered)

@@ -196,7 +196,7 @@ def test_a_bases_messages_are_counted(tmp_path: Path, database_url: str) -> None
     call("spool", "cancel", second, config=config)
     with migrated(database_url) as store:
         staged = NewLine(
-            line=9, fingerprint=b"9", id=new_id(), campaign="Ventas->", destination="1", data="x", priority=1,
+            line=9, id=new_id(), campaign="Ventas->", destination="1", data="x", priority=1,
             details=None, state=State.QUEUED, address="1", zone="", parts=1,
         )  # fmt: skip
         upload = store.transact_here(lambda connection: uploads(connection, most=1)[0].id)

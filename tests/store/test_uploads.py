@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from dialerd.model.errors import Refused
 from dialerd.model.message import State, new_id
@@ -54,7 +55,7 @@ def started(store: Store, id_: str, *, since: Any = SINCE, now: Any = NOW, **giv
 
 def line(number: int, **given: Any) -> NewLine:
     usual = {
-        "line": number, "fingerprint": number.to_bytes(16, "big"), "id": new_id(), "campaign": "Ventas",
+        "line": number, "id": new_id(), "campaign": "Ventas",
         "destination": "098344484", "data": f"text {number}", "priority": 9999, "details": None, "state": State.QUEUED,
         "address": "59898344484", "zone": "?", "parts": 1,
     }  # fmt: skip
@@ -79,23 +80,47 @@ def left(store: Store) -> list[int]:
 # Staging
 
 
-def test_same_line_is_staged_once(store: Store) -> None:
-    """Of lines with one fingerprint the first is kept, and the numbers of the others are told."""
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
+def test_staged_lines_come_out_as_they_went_in(store: Store, count: int) -> None:
+    """However many are staged at once, each reaches the spool with what was said of it, in the file's order."""
     id_ = begun(store)
-    same = {"fingerprint": b"x" * 16}
+    odd = 'a\tb\\N;"ñ€\U0001f600\n\r{}\x7f'
+    some = [
+        line(number, data=f"{odd}{number}", details={"n": odd} if number % 2 else None)
+        for number in range(1, count + 1)
+    ]
+    store.transact_here(add_lines, id_, some, now=NOW)
+    assert store.transact_here(finish, id_, since=None, now=NOW).accepted == count
+    after = 0
+    while (step := store.transact_here(staged.move, id_, after=after, most=70, now=NOW)).count:
+        after = step.last
 
-    assert [2, 4] == store.transact_here(
-        add_lines, id_, [line(1, **same), line(2, **same), line(3), line(4, **same)], now=NOW
-    )
-    assert [6] == store.transact_here(add_lines, id_, [line(5), line(6, **same)], now=NOW)
-    assert [1, 3, 5] == left(store)
-    assert store.transact_here(upload_of, id_).accepted == 3
+    rows = store.transact_here(lambda connection: connection.execute(select(sms_spool).order_by(sms_spool.c.seq)).all())
+
+    assert [(one.id, one.campaign, one.data, one.details, one.address) for one in some] == [
+        (row.id, row.campaign, row.data, row.details, row.address) for row in rows
+    ]
+    assert store.transact_here(upload_of, id_).accepted == count
 
 
-def test_fingerprints_count_within_one_upload(store: Store) -> None:
-    """The same line may stand in two files."""
-    for _ in range(2):
-        assert [] == store.transact_here(add_lines, begun(store), [line(1)], now=NOW)
+def test_a_line_is_staged_once(store: Store) -> None:
+    """Two lines of one number are somebody's mistake: neither is taken."""
+    id_ = begun(store)
+    with pytest.raises(IntegrityError):
+        store.transact_here(add_lines, id_, [line(1), line(1)], now=NOW)
+    assert [] == left(store)
+
+
+def test_checks_hold_after_a_move(store: Store) -> None:
+    """What others insert is checked again after a base has come in on the same connection."""
+    upload = loaded(store, 1)
+    store.transact_here(staged.move, upload, most=10, now=NOW)
+
+    for _ in range(8):
+        with pytest.raises(IntegrityError):
+            store.transact_here(
+                lambda c: c.execute(insert(sms_spool).values(campaign="a", destination="1", data="x", priority=10_000))
+            )
 
 
 def test_rejected_lines_are_kept(store: Store) -> None:

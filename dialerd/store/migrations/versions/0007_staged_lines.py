@@ -1,7 +1,8 @@
 """Staged lines in their order only: which of them a base has twice is found out before they are staged."""
 
 from alembic import op
-from sqlalchemy import Column, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text
+from sqlalchemy import Column, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text, UniqueConstraint
+from sqlalchemy.schema import SchemaItem
 
 from dialerd.store.columns import JSON_DETAILS, MessageId, RisingInteger
 
@@ -11,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 CARRIED = "upload, line, id, campaign, destination, data, priority, source, details, state, address, zone, parts"
+ONE_OF_EACH = "uq_upload_line_upload_fingerprint"
 
 
 def upgrade() -> None:
@@ -27,19 +29,21 @@ def downgrade() -> None:
         op.add_column("upload_line", Column("fingerprint", LargeBinary))
         op.execute("UPDATE upload_line SET fingerprint = decode(md5(line::text), 'hex')")
         op.alter_column("upload_line", "fingerprint", nullable=False)
+        op.create_unique_constraint(ONE_OF_EACH, "upload_line", ["upload", "fingerprint"])
     else:
-        _rebuild(Column("fingerprint", LargeBinary, nullable=False, server_default=""), without_rowid=False)
-        op.execute("UPDATE upload_line SET fingerprint = CAST(line AS BLOB)")
-    op.create_unique_constraint("uq_upload_line_upload_fingerprint", "upload_line", ["upload", "fingerprint"])
+        fingerprint = Column("fingerprint", LargeBinary, nullable=False)
+        _rebuild(
+            fingerprint, UniqueConstraint("upload", "fingerprint", name=ONE_OF_EACH), fingerprint="CAST(line AS BLOB)"
+        )
 
 
-def _rebuild(*more: Column[bytes], without_rowid: bool) -> None:
-    """Make the table anew with what stands in it, as SQLite needs it."""
+def _rebuild(*more: SchemaItem, without_rowid: bool = False, **values: str) -> None:
+    """Make the table anew with what stands in it, as SQLite needs it; `more` columns have the `values`."""
+    op.rename_table("upload_line", "upload_line_before")
     op.create_table(
-        "upload_line_new",
+        "upload_line",
         Column("upload", MessageId, nullable=False),
         Column("line", RisingInteger, nullable=False),
-        *more,
         Column("id", MessageId, nullable=False),
         Column("campaign", Text, nullable=False),
         Column("destination", Text, nullable=False),
@@ -52,8 +56,9 @@ def _rebuild(*more: Column[bytes], without_rowid: bool) -> None:
         Column("zone", Text, nullable=False),
         Column("parts", Integer, nullable=False),
         PrimaryKeyConstraint("upload", "line", name="pk_upload_line"),
+        *more,
         sqlite_with_rowid=not without_rowid,
     )
-    op.execute(f"INSERT INTO upload_line_new ({CARRIED}) SELECT {CARRIED} FROM upload_line")
-    op.drop_table("upload_line")
-    op.rename_table("upload_line_new", "upload_line")
+    into, of = ", ".join([CARRIED, *values]), ", ".join([CARRIED, *values.values()])
+    op.execute(f"INSERT INTO upload_line ({into}) SELECT {of} FROM upload_line_before")
+    op.drop_table("upload_line_before")
