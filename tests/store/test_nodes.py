@@ -124,7 +124,7 @@ def test_each_campaigns_policy_decides(store: Store) -> None:
     assert [("resend", 1), ("resend", 5), ("hold", 1)] == asked
     assert {("first", "deferred"), ("hola", "in_doubt")} == set(select(store, "SELECT data, state FROM sms_spool"))
     (row,) = rows(store, sms_repo).values()
-    assert ("last", "failed", "gave up", 5, None, LATER) == (
+    assert ("last", "failed", "gave up", 5, "p", LATER) == (
         row.data, row.status, row.error, row.attempts, row.provider, row.dateprocessed,
     )  # fmt: skip
 
