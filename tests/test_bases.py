@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from dialerd import bases
-from dialerd.bases import files, judging, loading, moving
+from dialerd.bases import files, judging, lines, loading, moving
 from dialerd.bases.blacklists import _read_line
 from dialerd.bases.files import look
 from dialerd.bases.lines import Fields, is_header, read_line
@@ -805,3 +806,13 @@ def test_repeated_lines_are_found_across_batches(batches: list[list[bytes]]) -> 
         repeated = [n for n, fingerprint in numbered.items() if fingerprint in before or before.add(fingerprint)]
 
         assert repeated == seen.add(numbered)
+
+
+@given(st.lists(st.text(alphabet=";;\"'19 a\n\tñ0", max_size=6), min_size=1, max_size=6).map(";".join))
+def test_the_short_way_reads_as_the_long_one(line: str) -> None:
+    """Where the usual form of a line of SMS is recognised at once, taking it apart field by field gives the same."""
+    fast = read_line(line, Channel.SMS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lines, "PLAIN_SMS", re.compile("(?!)"))
+
+        assert read_line(line, Channel.SMS) == fast

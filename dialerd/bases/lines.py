@@ -35,6 +35,8 @@ __all__ = [
 QUOTED = re.compile(r'"((?:[^"]++|"")*+)"(?=;|\Z)')
 QUOTED_AT_END = re.compile(r';"((?:[^"]++|"")*+)"\Z')
 PRIORITY = re.compile(r"0*[1-9][0-9]{0,3}")
+#: Most lines of a base of SMS: there is one way to read them, and no quotes.
+PLAIN_SMS = re.compile(r'([^;"]*);([^;"]*);([^;"]+);([1-9][0-9]{0,3})')
 #: What somebody may have meant as a priority: after it, a last `;` is no part of the text.
 NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 
@@ -86,6 +88,9 @@ class Fields:
 
 def read_line(line: str, channel: Channel) -> Fields:
     """Take a line apart; fields that are not there are empty."""
+    if channel is Channel.SMS and (plain := PLAIN_SMS.fullmatch(line)):
+        campaign, destination, data, priority = plain.groups()
+        return Fields(campaign.strip(), destination.strip(), data, int(priority))
     campaign, rest = split_left(line)
     destination, rest = split_left(rest)
     if rest is None:

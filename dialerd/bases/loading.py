@@ -3,14 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dialerd import log
 from dialerd.bases.files import TextFile, look
-from dialerd.bases.judging import Batch, Judge
+from dialerd.bases.judging import Judge
 from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
@@ -140,7 +140,8 @@ class _Loading:
         """Read the file to its end, a batch of lines at a time, and keep what became of each."""
         seen = Seen()
         done = 0
-        async for batch in _ahead(judge.batches(base_lines(file))):
+        batches = judge.batches(base_lines(file))
+        while batch := await asyncio.to_thread(next, batches, None):
             asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
             entries = await self._judged_by.read(blocked, asked, now=self._began)
             if entries:
@@ -165,17 +166,6 @@ class _Loading:
                 await discard_staged(self._store, self._upload)
         except DatabaseGone:
             pass
-
-
-async def _ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
-    """Yield the batches; the next one is read and judged while the database takes the last."""
-    upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
-    try:
-        while batch := await upcoming:
-            upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
-            yield batch
-    finally:
-        await asyncio.wait([upcoming])
 
 
 async def _result(store: Store, upload: Upload, *, already: bool = False) -> Loaded:
