@@ -264,7 +264,7 @@ async def test_a_life_ends_in_the_middle(database_url: str, tmp_path: Path) -> N
         given = {"filename": "half.csv", "base": "half.csv", "channel": "sms", "digest": "d", "since": None}
         now = datetime.now(UTC)
         await store.transact(begin, half, **given, now=now)
-        await store.transact(stage, half, [line(1)], [BadLine(3, "bad number", "x")], {}, now=now)
+        await store.transact(stage, half, [line(1)], [BadLine(3, "bad number", "x")], now=now)
 
         await loads_all(life(), tmp_path)
 
