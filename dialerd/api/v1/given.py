@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Query, Request
 
 from dialerd.api.callers import user_of
 from dialerd.api.context import Context, context_of
@@ -13,7 +13,13 @@ __all__ = ["NO_CURSOR", "In", "Key", "Limit", "User", "id_of", "number_of"]
 
 NO_CURSOR = "the cursor is none that a page gave as `next`"
 
-In = Annotated[Context, Depends(context_of)]
+
+async def _context(request: Request) -> Context:
+    """Return the context without the thread in which FastAPI runs plain functions."""
+    return context_of(request)
+
+
+In = Annotated[Context, Depends(_context)]
 User = Annotated[str, Depends(user_of)]
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=200, description="Any text of yours, new for each call.")
