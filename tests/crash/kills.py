@@ -28,7 +28,7 @@ SEAMS: dict[str, dict[str, int]] = {
     },
     "rescued": {"rescue.written": 1, "claim.committed": 2, "settle.written": 2},
     "stopped": {"leave.written": 1, "settle.written": 3},
-    "submitted": {"_submit.written": 40, "_schedule.written": 40, "submit.committed": 80},
+    "submitted": {"put.written": 80, "submit.committed": 80},
     "uploaded": {
         "begin.written": 1, "stage.written": 3, "upload.staged": 3, "finish.written": 1, "upload.loaded": 1,
         "move.written": 2, "upload.moved": 2,
