@@ -1,6 +1,5 @@
 """The event loop on which commands run."""
 
-import importlib.util
 import subprocess
 import sys
 
@@ -22,8 +21,6 @@ frame.run_async(tell())
 @pytest.mark.parametrize(("uvloop", "module"), [("with", "uvloop"), ("without", "asyncio.unix_events")])
 def test_uvloop_where_it_is_installed(uvloop: str, module: str) -> None:
     """Commands, the daemon among them, run on uvloop where it is installed, and elsewhere without a word on asyncio."""
-    if uvloop == "with" and importlib.util.find_spec("uvloop") is None:
-        pytest.skip("uvloop is not installed")
     done = subprocess.run([sys.executable, "-c", PROGRAM, uvloop], check=True, capture_output=True, text=True)
 
     assert (module, "") == (done.stdout.strip(), done.stderr)

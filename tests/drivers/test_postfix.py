@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
+import uvloop
 
 from dialerd.drivers import Driver
 from dialerd.drivers.smtp import Smtp
@@ -141,7 +142,7 @@ async def test_refused_and_accepted_together(relay: Relay) -> None:
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_starttls(relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
     """STARTTLS: with a certificate that we can verify mails go, on either event loop; with another none does."""
-    run = asyncio.run if loop == "asyncio" else pytest.importorskip("uvloop").run
+    run = asyncio.run if loop == "asyncio" else uvloop.run
 
     async def send() -> list[Outcome]:
         driver = relay.driver(security=Security.STARTTLS, connections=1)

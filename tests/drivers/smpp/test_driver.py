@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import trustme
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -666,10 +666,8 @@ async def test_close_lets_end(smsc: Smsc, make: Make) -> None:
     assert not smsc.open()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is for Unix")
 def test_on_uvloop() -> None:
     """On the loop that the daemon uses it is the same."""
-    import uvloop
 
     async def story() -> None:
         smsc = Smsc()
