@@ -46,9 +46,13 @@ async def ended(call: Caller, id_: str) -> dict[str, Any]:
 
 
 async def until_gone(folder: Path) -> None:
-    """Return once no file waits to be loaded."""
+    """Return once no file waits to be loaded, and those that did are deleted (first what describes them)."""
+    waited: set[Path] = set()
     async with asyncio.timeout(60):
-        while list(folder.glob("*.json")):
+        while True:
+            waited.update(folder.glob("*.json"))
+            if not any(path.exists() or path.with_suffix(".base").exists() for path in waited):
+                return
             await asyncio.sleep(0.01)
 
 
