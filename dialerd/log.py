@@ -4,14 +4,17 @@ import json as jsonlib
 import logging
 import os
 import re
-import select
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
+import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from dialerd.stderr import Lines
 
 __all__ = ["EVENTS", "LEVELS", "configure", "frequent", "get", "is_journal", "is_on", "set_level", "toggle_debug"]
 
@@ -93,13 +96,6 @@ PERSONAL = re.compile(r"[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+|\+?\d[\d \-]{5,}\d")
 
 #: The levels by name, the lowest first.
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-#: A line whose reader is slow is waited for so long; from then on lines are lost until the reader takes them again.
-PATIENCE_S = 0.1
-#: A pipe that takes anything takes so many bytes at once (pipe(7)); of more it could hold us up in the middle.
-PIECE = select.PIPE_BUF
-#: No character takes more bytes: what UTF-8 or ASCII cannot spell is written as \\U and eight digits.
-LONGEST_CHARACTER = 10
-
 #: syslog's priorities (RFC 5424, section 6.2.1), by which the journal sorts and colours: sd-daemon(3).
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 
@@ -132,7 +128,7 @@ def configure(level: str, json: bool | None = None) -> None:
     structlog.configure(processors=[*shared, *last], logger_factory=_Stderr)
     set_level(level)
     _form.prefix = ("<6>" if is_journal() else "") if as_json else None
-    _form.encode = jsonlib.JSONEncoder(default=str, ensure_ascii=not _speaks_utf8()).encode
+    _form.encode = _utf8_json if _speaks_utf8() else jsonlib.JSONEncoder(default=str).encode
     _adopt_logging(shared, last)
 
 
@@ -160,9 +156,10 @@ def is_on(level: str) -> bool:
 
 
 def frequent(event: str, *, module: str, **always: Any) -> Callable[..., None]:
-    """Return a function that logs one event at info, `log(**fields)`, as a logger of `module` would, at half the cost.
+    """Return a function that logs one event at info, `log(**fields)`, as a logger of `module` would, far cheaper.
 
-    For what happens thousands of times a second. The fields must hold nothing private: they are not looked through.
+    For what happens thousands of times a second: lines of one turn of the event loop are written at once. The fields
+    must hold nothing private: they are not looked through.
     """
     plain = get(module)
     head = jsonlib.dumps({"level": "info", "event": event, "module": module, **always}, default=str)[1:-1]
@@ -173,10 +170,21 @@ def frequent(event: str, *, module: str, **always: Any) -> Callable[..., None]:
         if _form.prefix is None:
             plain.info(event, **always, **fields)
         else:
-            at = datetime.now(UTC).isoformat(timespec="microseconds")[:-6]
-            _write(f'{_form.prefix}{{"at": "{at}Z", {head}, {_form.encode(fields)[1:]}')
+            _lines.gather(f'{_form.prefix}{{"at": "{_now()}Z", {head}, {_form.encode(fields)[1:]}')
 
     return write
+
+
+def _now() -> str:
+    """Return what datetime.isoformat() would with microseconds, and in UTC; the second is spelled once."""
+    second, rest = divmod(time.time_ns(), 1_000_000_000)
+    if second != _form.second:
+        _form.second, _form.spelled = second, datetime.fromtimestamp(second, UTC).isoformat()[:-6]
+    return f"{_form.spelled}.{rest // 1000:06}"
+
+
+def _utf8_json(fields: dict[str, Any]) -> str:
+    return orjson.dumps(fields, default=str).decode()
 
 
 def without_private(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -220,62 +228,13 @@ class _Form:
         #: The level that was asked for, whatever is logged for the moment.
         self.asked = "debug"
         self.prefix: str | None = None
-        self.encode: Callable[[Any], str] = jsonlib.dumps
-        #: Lines that were lost since one was last written.
-        self.lost = 0
-        #: The last of them was lost in its middle.
-        self.is_torn = False
-        #: What was stderr when we last wrote, and how we ask whether it takes a line.
-        self.stream: TextIO | None = None
-        self.poll: select.poll | None = None
+        self.encode: Callable[[dict[str, Any]], str] = _utf8_json
+        #: The second in which a frequent line was last written, and how that is spelled.
+        self.second, self.spelled = 0, ""
 
 
 _form = _Form()
-
-
-def _write(line: str) -> None:
-    """Write a line. One that cannot be written (disk full, nobody reads) is lost: sending goes on."""
-    try:
-        if not _takes_a_line():
-            _form.lost += 1
-            return
-        if _form.is_torn:
-            line, _form.is_torn = f"\n{line}", False
-        if _form.poll is None or len(line) < PIECE // LONGEST_CHARACTER:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        elif not _wrote_pieces(f"{line}\n".encode(sys.stderr.encoding, "backslashreplace")):
-            return
-    except (OSError, ValueError):
-        return
-    if _form.lost:
-        lost, _form.lost = _form.lost, 0
-        get(__name__).warning("lines_lost", count=lost)
-
-
-def _wrote_pieces(line: bytes) -> bool:
-    """Write a long line (a traceback) by pieces; False if its reader stands still meanwhile: the rest is lost."""
-    for begin in range(0, len(line), PIECE):
-        if begin and not _takes_a_line():
-            _form.lost += 1
-            _form.is_torn = True
-            return False
-        sys.stderr.buffer.write(line[begin : begin + PIECE])
-        sys.stderr.buffer.flush()
-    return True
-
-
-def _takes_a_line() -> bool:
-    """Tell whether stderr takes a line without holding us up: a full pipe would, for as long as nobody reads it."""
-    if _form.stream is not sys.stderr:
-        _form.stream, _form.poll = sys.stderr, None
-        try:
-            poll = select.poll()
-            poll.register(sys.stderr.fileno(), select.POLLOUT)
-            _form.poll = poll
-        except (OSError, ValueError):
-            pass  # no file: a buffer of somebody who has us in the same process
-    return _form.poll is None or bool(_form.poll.poll(0 if _form.lost else PATIENCE_S * 1000))
+_lines = Lines(lost=lambda count: get(__name__).warning("lines_lost", count=count))
 
 
 class _Stderr:
@@ -285,7 +244,7 @@ class _Stderr:
         pass
 
     def msg(self, line: str) -> None:
-        _write(line)
+        _lines.write(line)
 
     debug = info = warning = error = critical = msg
 
@@ -296,7 +255,7 @@ class _Adopted(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as a line of ours."""
         try:
-            _write(self.format(record))
+            _lines.write(self.format(record))
         except Exception:  # noqa: BLE001  # a library's broken record must not stop who logged it
             self.handleError(record)
 

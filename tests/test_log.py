@@ -189,6 +189,30 @@ write(number=3000)
     assert len(events) - 2 + events[-1]["count"] == 3000
 
 
+def test_frequent_lines_keep_their_place() -> None:
+    """What is written once a turn of the event loop stands before what came later, and none is left."""
+    program = """
+import asyncio
+from dialerd import log
+log.configure("info", True)
+write = log.frequent("message_attempted", module="m")
+async def main():
+    write(number=0)
+    write(number=1)
+    log.get("m").warning("provider_back", number=2)
+    await asyncio.sleep(0)
+    for number in range(3, 103):
+        write(number=number)
+    await asyncio.sleep(0)
+    write(number=103)
+    raise SystemExit
+asyncio.run(main())
+"""
+    events = [json.loads(line) for line in run(program=program).stderr.splitlines()]
+
+    assert [event["number"] for event in events] == list(range(104))
+
+
 def test_lost_line_stops_nobody() -> None:
     """A full disk under the log costs lines, not the daemon."""
     with Path("/dev/full").open("w") as full:
