@@ -118,13 +118,16 @@ class Attempts:
             worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
         done = 0
         self._called = False
         while not self._stopping.is_set():
             if not self._ready:
                 if not self._under_way:
                     self._nothing_left()
-                waiting = asyncio.get_running_loop().create_future()
+                waiting = loop.create_future()
                 self._waiting.append(waiting)
                 try:
                     await waiting
@@ -134,7 +137,7 @@ class Attempts:
                 continue
             message, start_at = self._ready.popleft()
             self._call_worker()
-            wait_s = start_at - asyncio.get_running_loop().time()
+            wait_s = start_at - loop.time()
             if wait_s > WORTH_WAITING_S:
                 await self._pass(wait_s)
             if distances := self._distances(message):
@@ -143,7 +146,7 @@ class Attempts:
             if self._stopping.is_set() or not self._may_start(message):
                 self._unstarted(message)
             else:
-                await self._attempt(message)
+                await self._attempt(message, task, loop)
             done += 1
             if done % TURN == 0:
                 await asyncio.sleep(0)
@@ -157,10 +160,7 @@ class Attempts:
             pass
         return not self._stopping.is_set()
 
-    async def _attempt(self, message: Message) -> None:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task is not None
+    async def _attempt(self, message: Message, task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
         began = loop.time()
         self._under_way[task] = began
         try:

@@ -16,9 +16,12 @@ from dialerd.store.nodes import Incarnation, beat, enlist, leave
 __all__ = ["FileLock", "Lease", "boottime", "home_of", "lock_path"]
 
 
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 def boottime() -> float:
     """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class FileLock:

@@ -61,7 +61,7 @@ class _Hold:
     claimed_at: datetime
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # as Message
 class _Pending:
     message: Message
     settlement: Settlement

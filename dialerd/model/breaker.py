@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dialerd.model.outcome import InDoubt, Outcome, Partly, Postponed, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Postponed, Sent, Throttled, Unreachable
 
 __all__ = ["Breaker"]
 
@@ -49,6 +49,9 @@ class Breaker:
     def saw(self, outcome: Outcome, now: float, jitter: float) -> bool:
         """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1."""
         match outcome:
+            case Sent() | Failed() | Deferred():
+                self._answered(now)
+                return False
             case Partly(_, _, rest):
                 return self.saw(rest, now, jitter)
             case Unreachable(error):
@@ -61,8 +64,6 @@ class Breaker:
                 return self._throttled(error, wish_s, now, jitter)
             case Postponed():
                 return False
-        self._answered(now)
-        return False
 
     def probed(self, error: str | None, now: float, jitter: float) -> None:
         """Take note of a probe: after a good one a single attempt may go, after a bad one the next waits longer."""

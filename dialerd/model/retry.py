@@ -16,7 +16,7 @@ LONGEST_ERROR = 500
 LONGEST_ID = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # as Message
 class Verdict:
     """Where a settled message goes: exactly one of `status` (to sms_repo) and `state` (stays in sms_spool) is set.
 

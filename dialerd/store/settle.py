@@ -60,7 +60,7 @@ REPLACES = " ON CONFLICT (id) DO UPDATE SET delivery = NULL, delivered_at = NULL
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # as Message
 class Settlement:
     """The verdict on one attempt, made by `incarnation`, of the message that stands at `seq`.
 
