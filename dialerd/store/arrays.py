@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy.engine import Connection
 
 __all__ = ["Given", "any_of", "bind_list", "bind_rows", "given_rows", "rows_of"]
@@ -23,7 +24,7 @@ def any_of(connection: Connection, column: str, parameter: str, pg_type: str) ->
 
 def bind_list(connection: Connection, values: Sequence[Any]) -> Any:
     """Return a list as the value to bind for `any_of`."""
-    return list(values) if connection.dialect.name == "postgresql" else json.dumps(list(values))
+    return list(values) if connection.dialect.name == "postgresql" else _json(list(values))
 
 
 def rows_of(connection: Connection, alias: str, **pg_types: str) -> str:
@@ -42,7 +43,7 @@ def bind_rows(
     if connection.dialect.name == "postgresql":
         columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         return {f"{alias}_{name}": list(column) for name, column in zip(names, columns, strict=True)}
-    return {f"{alias}_rows": json.dumps([list(row) for row in rows])}
+    return {f"{alias}_rows": _json(rows)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def given_rows(connection: Connection, rows: Sequence[Sequence[Any]], **pg_types
             source=f"(SELECT json_extract(value, '$[0]') AS seq, {picked} FROM json_each(:given)) AS o",
             matches="s.seq = o.seq",
             columns={name: f"o.{name}" for name in pg_types},
-            bound={"given": json.dumps([list(row) for row in rows])},
+            bound={"given": _json(rows)},
         )
     own = "(CAST(:given AS jsonb) -> CAST(s.seq AS text))"
     return Given(
@@ -78,7 +79,14 @@ def given_rows(connection: Connection, rows: Sequence[Sequence[Any]], **pg_types
         matches="s.seq = ANY(CAST(:given_seqs AS bigint[]))",
         columns={name: f"CAST({own} ->> {index} AS {type_})" for index, (name, type_) in enumerate(pg_types.items())},
         bound={
-            "given": json.dumps({str(seq): values for seq, *values in rows}),
+            "given": _json({str(seq): values for seq, *values in rows}),
             "given_seqs": [row[0] for row in rows],
         },
     )
+
+
+def _json(values: Any) -> str:
+    try:
+        return orjson.dumps(values, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    except TypeError:  # halves of characters, which the standard library spells
+        return json.dumps(values)

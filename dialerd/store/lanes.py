@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import TextualSelect, text
+from sqlalchemy import TextualSelect, column, text
 from sqlalchemy.engine import Connection
 
 from dialerd.store.columns import JSON_DETAILS, MessageId
@@ -51,6 +51,8 @@ class Candidate(NamedTuple):
 
 COLUMNS = ", ".join(Candidate._fields)
 TYPES: dict[str, Any] = {"id": MessageId, "details": JSON_DETAILS, "answers": MessageId}
+#: By position: to find them by name took a third of the time of reading twenty rows.
+TYPED = [column(name, TYPES.get(name)) for name in Candidate._fields]
 
 #: One probe of the index per lane, whatever stands in it: each step looks for the first row behind the lane before.
 HEADS = {
@@ -157,7 +159,7 @@ def candidates(
 
 @cache
 def _head_of_one(bounded: bool) -> TextualSelect:
-    return text(_head(":campaign", ":zone", ":bound", ":priority", ":after", ":most", bounded)).columns(**TYPES)
+    return text(_head(":campaign", ":zone", ":bound", ":priority", ":after", ":most", bounded)).columns(*TYPED)
 
 
 @cache
@@ -169,7 +171,7 @@ def _heads_of_all(bounded: bool) -> TextualSelect:
         " CAST(:priorities AS smallint[]), CAST(:afters AS bigint[]), CAST(:mosts AS int[]))"
         " AS l(lane, of_campaign, of_zone, of_bound, from_priority, after_seq, most)"
         f" CROSS JOIN LATERAL ({head} FOR UPDATE SKIP LOCKED) AS s"
-    ).columns(**TYPES)
+    ).columns(*TYPED, column("lane"))
 
 
 def _head(campaign: str, zone: str, bound: str, priority: str, after: str, most: str, bounded: bool) -> str:
