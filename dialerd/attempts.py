@@ -59,8 +59,11 @@ class Attempts:
         self._ready: deque[tuple[Message, float]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._waiting: list[asyncio.Future[None]] = []
-        #: Each with its start.
+        #: Each with its start, the oldest first.
         self._under_way: dict[asyncio.Task[None], float] = {}
+        #: Those that were cancelled because they took longer than so many seconds, and a look at the oldest other.
+        self._overdue: dict[asyncio.Task[None], float] = {}
+        self._watch: asyncio.TimerHandle | None = None
         #: A worker has been called and has not come yet.
         self._called = False
         self._stopping = asyncio.Event()
@@ -97,6 +100,8 @@ class Attempts:
             waiting.cancel()
         if self._workers:
             await asyncio.wait(self._workers)
+        if self._watch is not None:
+            self._watch.cancel()
 
     def _call_worker(self) -> None:
         """Have one more worker look at what is ready; it calls the next before it starts its own attempt.
@@ -163,19 +168,38 @@ class Attempts:
     async def _attempt(self, message: Message, task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> None:
         began = loop.time()
         self._under_way[task] = began
+        if self._watch is None:
+            self._watch_oldest(loop)
         try:
             outcome = await self._outcome(message)
         except NothingSent:
-            task.uncancel()
             self._unstarted(message)
             return
         except asyncio.CancelledError:
-            # Cut off by stop(): the provider may have it.
-            task.uncancel()
-            outcome = InDoubt("cut off when dialerd stopped")
+            # The provider may have it.
+            limit_s = self._overdue.get(task)
+            outcome = InDoubt("cut off when dialerd stopped" if limit_s is None else f"no answer within {limit_s:g} s")
         finally:
             del self._under_way[task]
+            self._overdue.pop(task, None)
+            while task.cancelling():
+                task.uncancel()
         self._ended(message, outcome, loop.time() - began)
+
+    def _watch_oldest(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel attempts that have taken too long. All have the same limit: one timer does for all of them."""
+        self._watch = None
+        limit_s = self._driver.attempt_limit_s
+        if limit_s is None:
+            return
+        for task, began in self._under_way.items():
+            if task in self._overdue:
+                continue
+            if began + limit_s > loop.time():
+                self._watch = loop.call_at(began + limit_s, self._watch_oldest, loop)
+                return
+            self._overdue[task] = limit_s
+            task.cancel()
 
     async def _outcome(self, message: Message) -> Outcome:
         try:
@@ -183,15 +207,10 @@ class Attempts:
         except Refused as refused:
             return Failed(str(refused))
         hit("send.begin")
-        limit_s = self._driver.attempt_limit_s
         try:
-            if limit_s is None:
-                outcome = await self._driver.send(message)
-            else:
-                async with asyncio.timeout(limit_s):
-                    outcome = await self._driver.send(message)
+            outcome = await self._driver.send(message)
         except TimeoutError:
-            return InDoubt("no answer in time" if limit_s is None else f"no answer within {limit_s:g} s")
+            return InDoubt("no answer in time")
         except Exception as error:  # a driver's bug must not stop the daemon; the message may have gone
             logger.exception("driver_failed", message_id=message.id)
             return InDoubt(f"the driver failed: {type(error).__name__}")

@@ -185,7 +185,6 @@ def look_less_for_garbage() -> None:
 
     A garbage collector that walks through all modules every few hundred messages took an eighth of the time of a drain.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*GARBAGE)
 

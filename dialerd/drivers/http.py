@@ -233,8 +233,8 @@ def _parsed(url: str) -> URL:
 async def _read(response: ClientResponse) -> tuple[bytes, bool]:
     """Return the answer's content, and whether that is all of it; the connection of a larger one is closed."""
     content = b""
-    while chunk := await response.content.read(LARGEST_ANSWER + 1 - len(content)):
-        content += chunk
+    while not response.content.at_eof():
+        content += await response.content.read(LARGEST_ANSWER + 1 - len(content))
         if len(content) > LARGEST_ANSWER:
             response.close()
             return content[:LARGEST_ANSWER], False

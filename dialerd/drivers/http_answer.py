@@ -30,6 +30,7 @@ text: their errors end in sms_repo. The others end in logs, and tell the status 
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,7 +84,8 @@ class Reply:
 
 def decoded(content: bytes, charset: str | None) -> str:
     """Return an answer as text: as it says, or else UTF-8, or else Windows-1252; never an error."""
-    for name, errors in ((charset, "strict"), ("utf-8-sig", "strict"), ("cp1252", "replace")):
+    utf8 = "utf-8-sig" if content.startswith(BOM_UTF8) else "utf-8"  # the first of which is slow
+    for name, errors in ((charset, "strict"), (utf8, "strict"), ("cp1252", "replace")):
         try:
             if name:
                 return content.decode(name, errors)
