@@ -15,7 +15,7 @@ from dialerd.model.errors import Unavailable
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.settings import Settings
 from dialerd.signals import signals
-from dialerd.store.claim import Terms
+from dialerd.store.order import Terms
 from dialerd.store.pause import paused
 from dialerd.store.spool import count_by_bound, count_queued, newest_seq
 from dialerd.tasks import plain_errors

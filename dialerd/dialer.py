@@ -25,7 +25,7 @@ from dialerd.model.retry import Verdict, verdict
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.spacing import Distance
 from dialerd.spool import Notice, Spool
-from dialerd.store.claim import Claimed, Order, Terms
+from dialerd.store.order import Claimed, Order, Terms
 
 __all__ = ["Dialer"]
 

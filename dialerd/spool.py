@@ -13,8 +13,9 @@ from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Message, State
 from dialerd.model.retry import Verdict
 from dialerd.store import Connection, Store
-from dialerd.store.claim import Claimed, Order, claim
+from dialerd.store.claim import claim
 from dialerd.store.lanes import Lane, lanes
+from dialerd.store.order import Claimed, Order
 from dialerd.store.outcomes import settle
 from dialerd.store.pause import paused
 from dialerd.store.settle import Settlement, give_back

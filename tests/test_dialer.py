@@ -15,7 +15,7 @@ from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
-from dialerd.store.claim import Claimed, Order
+from dialerd.store.order import Claimed, Order
 from dialerd.store.pause import pause_campaign, resume_campaign
 from tests.drivers.scripted import ScriptedDriver, when
 from tests.rig import Rig, campaign, message

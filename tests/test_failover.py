@@ -16,7 +16,7 @@ from dialerd.model import breaker
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.message import Message
 from dialerd.model.outcome import InDoubt, Outcome, Sent, Throttled, Unreachable
-from dialerd.store.claim import Claimed, Order
+from dialerd.store.order import Claimed, Order
 from tests.drivers.scripted import Script, ScriptedDriver
 from tests.rig import Rig, campaign, message
 

@@ -36,8 +36,9 @@ from dialerd.model.message import Channel, Status, new_id
 from dialerd.model.retry import Verdict
 from dialerd.settings import load
 from dialerd.store import Store
-from dialerd.store.claim import Order, Terms, claim
+from dialerd.store.claim import claim
 from dialerd.store.migrate import migrate
+from dialerd.store.order import Order, Terms
 from dialerd.store.settle import Settlement, settle
 from tests.postgres import PostgresServer
 

@@ -14,9 +14,10 @@ from dialerd.examine import examine
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import BULK, Channel, Message, new_id
 from dialerd.store import Store, pace
-from dialerd.store.claim import Claimed, Order, Terms, claim
+from dialerd.store.claim import claim
 from dialerd.store.columns import Instant
 from dialerd.store.migrate import migrate
+from dialerd.store.order import Claimed, Order, Terms
 from dialerd.store.spool import NewMessage, submit
 from dialerd.store.tables import metadata
 from tests.postgres import PostgresServer

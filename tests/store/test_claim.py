@@ -20,8 +20,9 @@ from dialerd.model.errors import Refused
 from dialerd.model.message import Channel, Message, Status
 from dialerd.store import Store, blacklist
 from dialerd.store.blacklist import Entry
-from dialerd.store.claim import BATCH, Claimed, Terms, claim
+from dialerd.store.claim import BATCH, claim
 from dialerd.store.columns import JSON_DETAILS, Instant
+from dialerd.store.order import Claimed, Terms
 from dialerd.store.pace import gates
 from dialerd.store.pause import pause_campaign, resume_campaign
 from tests.store.conftest import (

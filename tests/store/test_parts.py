@@ -10,9 +10,9 @@ from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Sent, Throttled, Unreachable
 from dialerd.model.retry import Verdict, verdict
 from dialerd.store import Store
-from dialerd.store.claim import Terms
 from dialerd.store.nodes import rescue
 from dialerd.store.operate import HOLD, RELEASE, RESEND, Selection, act
+from dialerd.store.order import Terms
 from dialerd.store.outcomes import settle
 from dialerd.store.settle import Settlement, give_back
 from dialerd.store.spool import ripen
