@@ -4,17 +4,14 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from dialerd import log
-from dialerd.addresses import zones_of
 from dialerd.attempts import Attempts
 from dialerd.charge import Charge
 from dialerd.drivers.base import Driver
-from dialerd.examine import ZONE_NOT_ASKED, Examined, examine
+from dialerd.examine import Examined, examine
 from dialerd.model.breaker import Breaker
-from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Unavailable
 from dialerd.model.message import Channel, Message, State
@@ -22,10 +19,9 @@ from dialerd.model.outcome import Outcome
 from dialerd.model.pace import HORIZON_S
 from dialerd.model.placeholders import Missing, worded
 from dialerd.model.retry import Verdict, verdict
-from dialerd.model.rules import CampaignState, state_of
-from dialerd.spacing import Distance
+from dialerd.permits import Permits, is_awake
 from dialerd.spool import Notice, Spool
-from dialerd.store.order import Claimed, Order, Terms
+from dialerd.store.order import Claimed, Order
 
 __all__ = ["Dialer"]
 
@@ -70,13 +66,11 @@ class Dialer:
     ) -> None:
         self.name = name
         self.driver = driver
-        self.campaigns = campaigns
         #: How many messages ended, or stay, in which status or state; what is queued as before does not count.
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
         self._spool = spool
         self._log_attempt = log.frequent("message_attempted", module=__name__, provider=name)
-        self.interval_s = None if per_second is None else 1 / per_second
         #: Campaigns of which something was queued that might go, at the last look.
         self.due: frozenset[str] = frozenset()
         #: When it last had nothing to do or did what there was.
@@ -92,21 +86,25 @@ class Dialer:
             driver,
             most=max_in_flight,
             worded=self._worded,
-            distances=self._distances,
+            distances=lambda message: self._permits.distances(message),
             may_start=lambda message: spool.may_start(message) and self.breaker.allows(loop.time()) > 0,
             ended=self._ended,
             unstarted=self._give_back,
             idle=spool.hurry,
         )
-        self._out: Counter[str] = Counter()
         self._charge = charge or Charge()
+        self._permits = Permits(
+            name,
+            campaigns=campaigns,
+            interval_s=None if per_second is None else 1 / per_second,
+            charge=self._charge,
+            waiting=self._attempts.waiting,
+        )
         #: A batch run has ended: with messages left that may go through another provider, or with none.
         self._gave_up = self._is_done = False
         self._asking = False
         #: Each campaign as it was at the last claim of its messages.
         self._claimed_under: dict[str, Campaign] = {}
-        self._paused: frozenset[str] = frozenset()
-        self._served: dict[str, int] = {}
         self._rated = (asyncio.get_running_loop().time(), 0)
         self._stir = asyncio.Event()
         self._draining = False
@@ -114,12 +112,25 @@ class Dialer:
         #: Something may be queued that may go; or only at this time of the loop's clock.
         self._work = False
         self._ask_at: float | None = None
-        self._open: tuple[datetime, Mapping[str, Campaign], frozenset[str], list[Campaign]] | None = None
+
+    @property
+    def campaigns(self) -> Mapping[str, Campaign]:
+        """The campaigns that send through this provider, by their names."""
+        return self._permits.campaigns
+
+    @campaigns.setter
+    def campaigns(self, campaigns: Mapping[str, Campaign]) -> None:
+        self._permits.campaigns = campaigns
+
+    @property
+    def interval_s(self) -> float | None:
+        """The provider's pace in seconds a part, None for no limit."""
+        return self._permits.interval_s
 
     @property
     def in_flight(self) -> int:
         """How many permits are out."""
-        return self._out.total()
+        return self._permits.in_flight
 
     @property
     def oldest_attempt(self) -> float | None:
@@ -162,22 +173,9 @@ class Dialer:
 
     def notice(self, notice: Notice) -> None:
         """Wake up when something is queued that may go through this provider now."""
-        self._paused = notice.paused
-        mine = [lane for lane in notice.lanes if lane.campaign in self.campaigns]
-        due: set[str] = set()
-        if mine:
-            now = self._spool.clock()
-            may_go = {campaign.name: campaign for campaign in self._open_campaigns(now)}
-            for lane in mine:
-                name = lane.campaign
-                if name in due or name not in may_go:
-                    continue
-                if not self._term(may_go[name], 1).takes(lane.bound, self.name):
-                    continue
-                if lane.zone == ZONE_NOT_ASKED or _awake(may_go[name], lane.zone, now):
-                    due.add(name)
-        self.due = frozenset(due)
-        if due:
+        self._permits.paused = notice.paused
+        self.due = self._permits.due(notice.lanes, self._spool.clock())
+        if self.due:
             self._work = True
             self._stir.set()
 
@@ -271,10 +269,10 @@ class Dialer:
             return
         now = self._spool.clock()
         campaigns = self.campaigns
-        free = self.breaker.allows(loop.time()) - self._charge.at[self.name]
-        if self.interval_s is not None:
-            free = min(free, self._room(self.interval_s, self._attempts.waiting.total()))
-        terms = self._terms(now, free) if free > 0 else {}
+        free = self._permits.free(self.breaker.allows(loop.time()))
+        terms = self._permits.terms(now, free) if free > 0 else {}
+        if self._permits.is_late:
+            self._ask_again_in(HORIZON_S / 2)
         if not terms:
             self._spool.database_answered(f"claim for {self.name}")
             return
@@ -286,7 +284,7 @@ class Dialer:
             now=now,
             permits=free,
             terms=terms,
-            awake=lambda campaign, zone: _awake(campaign, zone, now),
+            awake=lambda campaign, zone: is_awake(campaign, zone, now),
             examine=self._examine,
             up_to_seq=self._up_to_seq,
             accepts=self._accepts,
@@ -307,12 +305,7 @@ class Dialer:
 
     def _take(self, claimed: Claimed, *, is_stale: bool) -> None:
         logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
-        by_campaign = Counter(message.campaign for message, _ in claimed.messages)
-        self._out.update(by_campaign)
-        self._charge.out.update(by_campaign)
-        self._charge.at[self.name] += len(claimed.messages)
-        turn = max(self._served.values(), default=0) + 1
-        self._served.update(dict.fromkeys(by_campaign, turn))
+        self._permits.gone_out(message for message, _ in claimed.messages)
         self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
         if self._draining or is_stale:
             # A reload while the claim was under way: it may have taken what is forbidden by now.
@@ -330,61 +323,9 @@ class Dialer:
         if claimed.more and (claimed.messages or claimed.ended or claimed.free_in_s is None):
             self._work = True
 
-    # -- rules -------------------------------------------------------------------------------------------------
-
-    def _terms(self, now: datetime, free: int) -> dict[str, Terms]:
-        """Return the open campaigns that have permits left, those that were served longest ago first."""
-        terms = {}
-        for campaign in sorted(self._open_campaigns(now), key=lambda campaign: self._served.get(campaign.name, 0)):
-            own = free if campaign.max_in_flight is None else campaign.max_in_flight - self._charge.out[campaign.name]
-            if campaign.interval_s is not None:
-                own = min(own, self._room(campaign.interval_s, self._attempts.waiting[campaign.name]))
-            if own > 0:
-                terms[campaign.name] = self._term(campaign, min(own, free))
-                self._charge.narrow.discard(campaign.name)
-            else:
-                self._charge.narrow.add(campaign.name)
-        return terms
-
-    def _term(self, campaign: Campaign, permits: int) -> Terms:
-        return Terms(campaign, permits, away=self._charge.away(campaign) if campaign.fallbacks else frozenset())
-
-    def _room(self, interval_s: float, waiting: int) -> int:
-        """Return how many more may be claimed: on a busy machine, what was claimed may not have started in time.
-
-        Without it such starts would heap up, and what a pause forbids would be on its way for longer than a horizon.
-        """
-        room = int(HORIZON_S / interval_s) + 2 - waiting
-        if room <= 0:
-            self._ask_again_in(HORIZON_S / 2)
-        return room
-
     def _ask_again_in(self, seconds: float) -> None:
         at = asyncio.get_running_loop().time() + seconds
         self._ask_at = at if self._ask_at is None else min(self._ask_at, at)
-
-    def _open_campaigns(self, now: datetime) -> list[Campaign]:
-        # Rules speak of minutes: within one they say the same, whoever asks.
-        minute = now.replace(second=0, microsecond=0)
-        known = self._open
-        if known is None or known[0] != minute or known[1] is not self.campaigns or known[2] != self._paused:
-            is_open = [
-                campaign
-                for campaign in self.campaigns.values()
-                if state_of(campaign, paused=campaign.name in self._paused, now=minute) is CampaignState.OPEN
-            ]
-            self._open = known = (minute, self.campaigns, self._paused, is_open)
-        return known[3]
-
-    def _distances(self, message: Message) -> list[Distance]:
-        """Return what a start keeps free behind it, of its campaign's pace and of the provider's."""
-        campaign = self.campaigns.get(message.campaign)
-        distances = []
-        if campaign is not None and campaign.interval_s:
-            distances.append(Distance(campaign.name, campaign.interval_s))
-        if self.interval_s:
-            distances.append(Distance(None, self.interval_s, max(message.parts - len(message.accepted), 1)))
-        return distances
 
     def _worded(self, message: Message) -> Message:
         """Return an SMS with its variables filled in, where it brings any; a mail is composed by its driver."""
@@ -439,9 +380,7 @@ class Dialer:
 
     def _released(self, message: Message, decided: Verdict) -> None:
         """Take a permit back, now that the outcome is committed."""
-        self._out[message.campaign] -= 1
-        self._charge.out[message.campaign] -= 1
-        self._charge.at[self.name] -= 1
+        self._permits.come_back(message.campaign)
         self._stir.set()
         self._charge.freed(message.campaign, self)
         if decided.state is State.QUEUED:
@@ -468,7 +407,3 @@ class Dialer:
         if error is None:
             logger.warning("provider_back", provider=self.name)
             self._work = True
-
-
-def _awake(campaign: Campaign, zone: str, now: datetime) -> bool:
-    return awake(campaign.recipient_hours, zones_of(zone, campaign.zone), now)
