@@ -73,21 +73,22 @@ class Dialer:
         self._log_attempt = log.frequent("message_attempted", module=__name__, provider=name)
         #: Campaigns of which something was queued that might go, at the last look.
         self.due: frozenset[str] = frozenset()
+        #: The clock of the loop on which it runs, in seconds.
+        self._time = asyncio.get_running_loop().time
         #: When it last had nothing to do or did what there was.
-        self.turned_at = asyncio.get_running_loop().time()
+        self.turned_at = self._time()
         #: The first and the last of the claims in a row that failed for another reason than the database being away.
         self._failed: tuple[float, float] | None = None
         self._examine = examine
         self._accepts = accepts
         self._observe = observe
         self._up_to_seq: int | None = None
-        loop = asyncio.get_running_loop()
         self._attempts = Attempts(
             driver,
             most=max_in_flight,
             worded=self._worded,
             distances=lambda message: self._permits.distances(message),
-            may_start=lambda message: spool.may_start(message) and self.breaker.allows(loop.time()) > 0,
+            may_start=lambda message: spool.may_start(message) and self.breaker.allows(self._time()) > 0,
             ended=self._ended,
             unstarted=self._give_back,
             idle=spool.hurry,
@@ -105,7 +106,7 @@ class Dialer:
         self._asking = False
         #: Each campaign as it was at the last claim of its messages.
         self._claimed_under: dict[str, Campaign] = {}
-        self._rated = (asyncio.get_running_loop().time(), 0)
+        self._rated = (self._time(), 0)
         self._stir = asyncio.Event()
         self._draining = False
         self._probing: asyncio.Task[None] | None = None
@@ -141,7 +142,7 @@ class Dialer:
     def failing_since(self) -> float | None:
         """Since when its claims fail though the database answers; None: they do not, or none was tried of late."""
         since, last = self._failed or (0.0, float("-inf"))
-        return since if asyncio.get_running_loop().time() - last <= TURN_S else None
+        return since if self._time() - last <= TURN_S else None
 
     @property
     def is_away(self) -> bool:
@@ -160,7 +161,7 @@ class Dialer:
 
     def report(self) -> dict[str, Any]:
         """Return the provider's health for status: state, reason, permits out, messages a second since last asked."""
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         shut = self.breaker.allows(now) == 0
         since, before = self._rated
         self._rated = (now, self.tally["sent"])
@@ -187,7 +188,7 @@ class Dialer:
         while not self._draining:
             if await self._until_asked():
                 await self._ask()
-            self.turned_at = asyncio.get_running_loop().time()
+            self.turned_at = self._time()
 
     async def run_until_empty(self, up_to_seq: int) -> bool:
         """Send what waits up to `up_to_seq` and may go now; False if the provider was down and something may be left.
@@ -220,7 +221,7 @@ class Dialer:
 
     def _is_hopeless(self) -> bool:
         """Tell whether a batch run should rather be called again than wait for the provider."""
-        shut_for_s = (self.breaker.shut_until or 0) - asyncio.get_running_loop().time()
+        shut_for_s = (self.breaker.shut_until or 0) - self._time()
         if self.breaker.needs_probe:
             return self.breaker.waits > MOST_WAITS
         return shut_for_s > 0 and (self.breaker.waits > MOST_WAITS_FOR_RATE or shut_for_s > LONGEST_PATIENCE_S)
@@ -239,7 +240,7 @@ class Dialer:
     async def _until_asked(self) -> bool:
         """Wait for the next change; True if there is something to ask for now."""
         self._stir.clear()
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         shut_until = self.breaker.shut_until
         due = self._work or (self._ask_at is not None and self._ask_at <= now)
         if shut_until is not None and shut_until > now:
@@ -261,7 +262,6 @@ class Dialer:
             self._probing = asyncio.create_task(self._probe())
             await asyncio.wait([self._probing])
             return
-        loop = asyncio.get_running_loop()
         self._work = False
         self._ask_at = None
         if not self._spool.lease.valid:
@@ -269,7 +269,7 @@ class Dialer:
             return
         now = self._spool.clock()
         campaigns = self.campaigns
-        free = self._permits.free(self.breaker.allows(loop.time()))
+        free = self._permits.free(self.breaker.allows(self._time()))
         terms = self._permits.terms(now, free) if free > 0 else {}
         if self._permits.is_late:
             self._ask_again_in(HORIZON_S / 2)
@@ -296,7 +296,7 @@ class Dialer:
             self._ask_again_in(TROUBLE_S)
         except Exception:
             # A bug, or tables that somebody has changed: whoever runs us begins anew, and vitals watches how long.
-            self._failed = (self.failing_since or loop.time(), loop.time())
+            self._failed = (self.failing_since or self._time(), self._time())
             raise
         else:
             self._spool.database_answered(f"claim for {self.name}")
@@ -324,7 +324,7 @@ class Dialer:
             self._work = True
 
     def _ask_again_in(self, seconds: float) -> None:
-        at = asyncio.get_running_loop().time() + seconds
+        at = self._time() + seconds
         self._ask_at = at if self._ask_at is None else min(self._ask_at, at)
 
     def _worded(self, message: Message) -> Message:
@@ -339,7 +339,7 @@ class Dialer:
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
-        if self.breaker.saw(outcome, asyncio.get_running_loop().time(), jitter):
+        if self.breaker.saw(outcome, self._time(), jitter):
             logger.warning("provider_shut", provider=self.name, reason=self.breaker.reason)
             self._attempts.give_back_ready()
         if was_away is not self.is_away:
@@ -401,7 +401,7 @@ class Dialer:
             logger.exception("driver_failed", provider=self.name)
             error = f"the driver failed: {type(trouble).__name__}"
         was_away = self.is_away
-        self.breaker.probed(error, asyncio.get_running_loop().time(), random.random())  # noqa: S311
+        self.breaker.probed(error, self._time(), random.random())  # noqa: S311
         if was_away is not self.is_away:
             self._charge.changed(self, work=True)
         if error is None:
