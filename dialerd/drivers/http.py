@@ -43,6 +43,7 @@ from yarl import URL
 
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
+from dialerd.drivers.line import Line
 from dialerd.drivers.tls import verifying
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, Unavailable
@@ -88,7 +89,8 @@ class Http:
         self._session: ClientSession | None = None
         self._closed = False
         self._most = min(provider.connections or provider.max_in_flight, provider.max_in_flight)
-        self._line = asyncio.Semaphore(self._most) if self._most < provider.max_in_flight else None
+        self._free = self._most
+        self._line = Line[None](provider.timeout_s, give_back=lambda _: self._leave())
         # A place in line, a connection, the answer, and the latter once more where a digest is asked for first. It also
         # ends answers that come in drops, of which each is in time.
         self.attempt_limit_s: float | None = 4 * provider.timeout_s + LATE_S
@@ -99,8 +101,13 @@ class Http:
             request = self._requests.of(message)
         except Refused as refused:
             return Failed(str(refused))
-        if self._line is not None and not await self._is_our_turn(self._line):
-            return Throttled(f"all {self._most} connections were busy for too long")
+        if self._free:
+            self._free -= 1
+        else:
+            try:
+                await self._line.wait()
+            except TimeoutError:
+                return Throttled(f"all {self._most} connections were busy for too long")
         try:
             if self._closed:
                 return Unreachable("the driver is closed")
@@ -110,8 +117,7 @@ class Http:
         except _Lost as lost:
             return self._judge.doubt(str(lost))
         finally:
-            if self._line is not None:
-                self._line.release()
+            self._leave()
         return self._judge.outcome(reply, request, datetime.now(UTC))
 
     async def probe(self) -> None:
@@ -142,15 +148,9 @@ class Http:
     def _place(self) -> str:
         return f"{self._origin.host}:{self._origin.port}"
 
-    async def _is_our_turn(self, line: asyncio.Semaphore) -> bool:
-        """Wait for one of `connections` to be free; False: none was within timeout_s."""
-        if not line.locked():
-            return await line.acquire()  # at once
-        try:
-            async with asyncio.timeout(self._provider.timeout_s):
-                return await line.acquire()
-        except TimeoutError:
-            return False
+    def _leave(self) -> None:
+        if not self._line.serve(None):
+            self._free += 1
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         """Ask, and return the answer.

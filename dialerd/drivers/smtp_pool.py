@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from dialerd.drivers.line import Line
 from dialerd.drivers.smtp_connection import Connection
 from dialerd.drivers.smtp_opening import NoConnection
 from dialerd.drivers.tls import verifying
@@ -27,9 +28,7 @@ class Pool:
         #: The last one used at the right: the others go idle.
         self._free = deque(Connection(provider, tls) for _ in range(provider.connections))
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
-        #: Who waits for a connection, and until when; all wait equally long, so the first gives up first.
-        self._waiting: deque[tuple[asyncio.Future[Connection], float]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._line = Line(provider.timeout_s, give_back=self.give_back)
         self._closed = False
 
     async def take(self) -> Connection:
@@ -60,11 +59,8 @@ class Pool:
             connection.drop()
         elif self._closed:
             connection.leave()
-        while self._waiting:
-            waiting, _ = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(connection)
-                return
+        if self._line.serve(connection):
+            return
         if connection.is_open:
             self._idle[connection] = asyncio.get_running_loop().call_later(IDLE_S, self._rest, connection)
             self._free.append(connection)
@@ -72,38 +68,17 @@ class Pool:
             self._free.appendleft(connection)
 
     async def _wait(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[Connection] = loop.create_future()
-        self._waiting.append((waiting, loop.time() + self._provider.timeout_s))
-        if self._timer is None:
-            self._timer = loop.call_at(self._waiting[0][1], self._give_up)
         try:
-            return await waiting
-        except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
-                # It had just been called.
-                self.give_back(waiting.result())
-            raise
-
-    def _give_up(self) -> None:
-        """Tell those who have waited too long; one timer for all, for most never wait so long."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._waiting and (self._waiting[0][1] <= now or self._waiting[0][0].done()):
-            waiting, _ = self._waiting.popleft()
-            if not waiting.done():
-                text = f"all {self._provider.connections} connections were busy for too long"
-                waiting.set_exception(Busy(text))
-        self._timer = loop.call_at(self._waiting[0][1], self._give_up) if self._waiting else None
+            return await self._line.wait()
+        except TimeoutError:
+            raise Busy(f"all {self._provider.connections} connections were busy for too long") from None
 
     async def close(self) -> None:
         """Say goodbye on all connections that are not in use; the others follow when they come back."""
         self._closed = True
-        for timer in [*self._idle.values(), *([self._timer] if self._timer else [])]:
+        for timer in self._idle.values():
             timer.cancel()
-        for waiting, _ in self._waiting:
-            if not waiting.done():
-                waiting.set_exception(NoConnection("the driver is closed"))
+        self._line.end(NoConnection("the driver is closed"))
         await asyncio.gather(*(connection.quit() for connection in self._free if connection.is_open))
 
     def _rest(self, connection: Connection) -> None:
