@@ -41,8 +41,8 @@ async def bounced(
 ) -> Returned:
     """Take a mail that came to a return path; what it says of one of our messages stands in the database on return.
 
-    `recipient` is the address it came to, where the mail server tells. Raises Unavailable where the message has not
-    reached sms_repo yet: the mail is to be brought again.
+    `recipient` is the address it came to, where the mail server tells. Raises Unavailable where the message is still
+    being sent: the mail is to be brought again.
     """
     bounce = read_bounce(content, recipient)
     if bounce is None:

@@ -80,6 +80,7 @@ async def test_a_hard_bounce(store: Store, settings: Settings) -> None:
         (first, "undelivered"), (second, "undelivered"), (other, None)
     }  # fmt: skip
     assert "User unknown" in {str(id_): error for id_, error in rows(store, "sms_repo", "id", "error")}[first]
+    assert rows(store, "sms_repo", "delivered_at") == [(None,)] * 3
     assert rows(store, "blacklist", "channel", "value", "campaign") == [("email", "ana@example.com", None)]
     assert [kind for (kind,) in rows(store, "bounce", "kind")] == ["hard", "hard"]
 
@@ -108,14 +109,36 @@ async def test_delivery_never_moves_back(store: Store, settings: Settings) -> No
 
 
 async def test_a_bounce_can_be_early(store: Store, settings: Settings) -> None:
-    """A bounce that comes before its mail is recorded as sent is asked for again; one of an unknown mail is not."""
+    """A bounce of a mail that is just being sent is asked for again; one of an unknown mail is not."""
     id_ = spooled(store)
-    with pytest.raises(Unavailable):
-        await returns.bounced(store, settings, notification(HARD, id_=id_), now=NOW)
+    for state, attempts in (("queued", 0), ("sending", 1)):
+        changed = f"UPDATE sms_spool SET state = '{state}', provider = 'outbox', attempts = {attempts}"
+        store.transact_here(lambda c, sql=changed: c.execute(text(sql)))
+        with pytest.raises(Unavailable):
+            await returns.bounced(store, settings, notification(HARD, id_=id_), now=NOW)
 
     assert not (await returns.bounced(store, settings, notification(HARD, id_=new_id()), now=NOW)).known
     assert (await returns.bounced(store, settings, b"Subject: hello\n\nhello", now=NOW)).bounce is None
     assert rows(store, "bounce", "kind") == []
+
+
+TOLD = {HARD: "undelivered", ("delivered", "2.0.0", ""): "delivered", ("delayed", "4.2.0", ""): None}
+
+
+async def test_what_comes_back_was_sent(store: Store, settings: Settings) -> None:
+    """Whatever a mail server writes of a mail that may have gone says that it has: no doubt, and no second attempt."""
+    expected = {}
+    for state in ("in_doubt", "deferred"):
+        for recipient, delivery in TOLD.items():
+            id_ = spooled(store)
+            doubted = "UPDATE sms_spool SET state = :state, attempts = 1, provider = 'outbox'"
+            store.transact_here(lambda c, sql=doubted, state=state: c.execute(text(sql), {"state": state}))
+            assert (await returns.bounced(store, settings, notification(recipient, id_=id_), now=NOW)).known
+            expected[id_] = ("sent", "outbox", delivery)
+
+    found = {str(id_): row for id_, *row in rows(store, "sms_repo", "id", "status", "provider", "delivery")}
+    assert {id_: tuple(row) for id_, row in found.items()} == expected
+    assert rows(store, "sms_spool", "id") == []
 
 
 async def test_a_campaign_that_is_gone(store: Store, settings: Settings) -> None:
