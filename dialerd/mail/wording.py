@@ -1,8 +1,10 @@
 """What a mail says: its subject, its HTML and its text, with the variables filled in."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from html import escape
 
 from dialerd.mail import unsubscribe
 from dialerd.mail.attachments import check_path
@@ -12,12 +14,13 @@ from dialerd.mail.plain import looks_like_html, text_of
 from dialerd.mail.templates import compiled
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import BadText
-from dialerd.model.placeholders import PLACEHOLDER, filled
+from dialerd.model.placeholders import PLACEHOLDER, completed, filled
 
 __all__ = ["NoTemplate", "Wording", "check", "word"]
 
 #: Variables that every mail has, unless it brings its own: where the recipient unsubscribes, if the campaign has that.
 UNSUBSCRIBE_URL = "unsubscribe_url"
+LINK = re.compile(rf"\$\{{ *{UNSUBSCRIBE_URL} *\}}|\{{\{{ *{UNSUBSCRIBE_URL} *\}}\}}")
 
 LONGEST_SUBJECT = 1000
 
@@ -44,8 +47,10 @@ def word(campaign: Campaign, email: EmailPart, address: str, data: str, details:
     link = unsubscribe.link(email, campaign.name, address)
     given = details.variables
     variables = given if link is None else {UNSUBSCRIBE_URL: link, **given}
-    fill = partial(filled, variables=variables if given else {}, missing=campaign.missing)
-    subject = one_line(fill(one_line(details.subject) or email.subject))
+    fill = partial(filled, variables=variables, missing=campaign.missing) if given else partial(_linked, link=link)
+    subject = one_line(details.subject)
+    # What the campaign itself says is meant to be filled in, as its template is.
+    subject = one_line(fill(subject) if subject else completed(email.subject, variables, missing=campaign.missing))
     if len(subject) > LONGEST_SUBJECT:
         raise BadText(f"the subject has {len(subject)} characters, and {LONGEST_SUBJECT} are the most", "too long")
     name = details.template or email.template
@@ -79,6 +84,11 @@ def check(campaign: Campaign, address: str, data: str, details: Mapping[str, obj
         )
     for path in asked.attachments:
         check_path(path)
+
+
+def _linked(text: str, *, link: str | None, as_html: bool = False) -> str:
+    """Return a text that brings no variables with the recipient's link in it where it asks for that."""
+    return text if link is None else LINK.sub(lambda _: escape(link) if as_html else link, text)
 
 
 @lru_cache(maxsize=64)

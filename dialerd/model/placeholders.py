@@ -10,7 +10,7 @@ from typing import Any
 from dialerd.model.errors import BadText
 from dialerd.model.message import Message
 
-__all__ = ["PLACEHOLDER", "Missing", "filled", "spelled", "variables_of", "worded"]
+__all__ = ["PLACEHOLDER", "Missing", "completed", "filled", "spelled", "variables_of", "worded"]
 
 PLACEHOLDER = re.compile(r"\$\{([^{}\n]{1,200})\}|\{\{([^{}\n]{1,200})\}\}")
 
@@ -39,12 +39,17 @@ def variables_of(details: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def filled(text: str, variables: Mapping[str, Any], *, as_html: bool = False, missing: Missing = Missing.ERROR) -> str:
-    """Return a text with its placeholders replaced; without any variables it stays as it stands.
+    """Return a message's own text with its placeholders replaced; without any variables it stays as it stands.
 
     Values are escaped in HTML. Raises BadText when a name has no value, or one that is no text.
     """
-    if not variables:
-        return text
+    return completed(text, variables, as_html=as_html, missing=missing) if variables else text
+
+
+def completed(
+    text: str, variables: Mapping[str, Any], *, as_html: bool = False, missing: Missing = Missing.ERROR
+) -> str:
+    """Return a text that is meant to have placeholders with all of them replaced; else as `filled`."""
 
     def value(match: re.Match[str]) -> str:
         name = (match[1] or match[2]).strip()

@@ -19,6 +19,7 @@ from dialerd.mail.plain import looks_like_html
 from dialerd.model.campaign import EmailPart
 from dialerd.model.mail import Mail
 from dialerd.model.outcome import Deferred, Failed
+from dialerd.model.placeholders import Missing
 from tests.mail.composed import ID, a_message, compose, composed
 
 PART = EmailPart(
@@ -198,6 +199,18 @@ def test_a_missing_variable_is_named() -> None:
 
     assert isinstance(failed, Failed)
     assert "'amount'" in failed.error
+
+
+def test_the_campaigns_subject_is_filled_in() -> None:
+    """A campaign's subject means its placeholders: nobody gets to read one, whatever the message brings."""
+    part = EmailPart(sender="a@example.com", subject="Hola ${name}, {{name}}")
+
+    assert compose(a_message(variables={"name": "Ana"}), part).subject == "Hola Ana, Ana"
+    assert compose(a_message(subject="${name}"), part).subject == "${name}"
+    assert compose(a_message(), part, missing=Missing.BLANK).subject == "Hola ,"
+    failed = composed(a_message(), part)
+    assert isinstance(failed, Failed)
+    assert "'name'" in failed.error
 
 
 def test_a_text_without_variables_stays_as_it_stands() -> None:

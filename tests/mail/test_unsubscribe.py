@@ -67,6 +67,22 @@ def test_in_a_mail() -> None:
     assert "List-Unsubscribe" not in compose(a_message(), EmailPart(sender="a@example.com")).content.decode()
 
 
+def test_in_a_body_without_variables() -> None:
+    """A body asks for the link whether or not its message brings variables; what else it says stays as it stands."""
+    html = compose(
+        a_message('<p>${x} <a href="{{ unsubscribe_url }}">Baja</a></p>', subject="${unsubscribe_url}"), PART
+    )
+    text, rich = email.message_from_bytes(html.content, policy=email.policy.default).iter_parts()
+
+    expected = link(PART, "Correo", "juan@example.org")
+    assert expected is not None
+    assert text.get_content().strip() == f"${{x}} Baja ({expected})"
+    assert rich.get_content().strip() == f'<p>${{x}} <a href="{expected.replace("&", "&amp;")}">Baja</a></p>'
+    assert html.subject == expected
+    without = compose(a_message("${unsubscribe_url}"), EmailPart(sender="a@example.com"))
+    assert b"${unsubscribe_url}" in without.content
+
+
 def test_the_longest_link() -> None:
     """The longest names, addresses and links fit on one line of a header."""
     name, address = "ñ" * 200, "a" * 64 + "@" + "b" * 185 + ".com"
