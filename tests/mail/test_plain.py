@@ -36,6 +36,12 @@ def test_looks_like_html(text: str, expected: bool) -> None:
         ("<script>if (a < b) {}</script>x<!-- no -->", "x"),
         ("<![if !mso]>x<![endif]><![foo bar]>y", "xy"),
         ("a < b", "a < b"),
+        ("<div>Uno</div>\n<div>Dos</div>", "Uno\nDos"),
+        ("<ul>\n<li><p>Uno</p></li>\n<li> <div>Dos</div></li></ul>", "- Uno\n\n- Dos"),
+        ("a<ol><li>Uno <ul><li>sub</li>\n</ul></li><li></li><li>Dos</li></ol>b", "a\n\n- Uno\n-- sub\n-\n- Dos\n\nb"),
+        ("<dl><dt>T</dt><dd>D</dd></dl>", "T\nD"),
+        ("<pre>uno\n  dos</pre>\nx\ny", "uno\ndos\n\nx y"),
+        ("Vea\u00a0\u200c\u034f &zwnj;&nbsp;&shy; más\u200bcosas", "Vea más\u200bcosas"),
     ],
 )
 def test_text_of(html: str, text: str) -> None:
