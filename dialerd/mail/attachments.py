@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterable
 from mimetypes import MimeTypes
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from dialerd.mail.parts import File
 from dialerd.model.errors import BadText
@@ -14,8 +14,24 @@ __all__ = ["check_path", "read_files"]
 
 MB = 1_000_000
 
-#: Python's own table, the same on every machine.
+#: Python's own table, the same on every machine, with what people send and it does not know, or knows by an old name
+#: (IANA's registry of media types).
 KINDS = MimeTypes()
+OFFICE = "application/vnd.openxmlformats-officedocument."
+OPEN = "application/vnd.oasis.opendocument."
+for ending, kind in {
+    ".docx": f"{OFFICE}wordprocessingml.document", ".dotx": f"{OFFICE}wordprocessingml.template",
+    ".xlsx": f"{OFFICE}spreadsheetml.sheet", ".xltx": f"{OFFICE}spreadsheetml.template",
+    ".pptx": f"{OFFICE}presentationml.presentation", ".ppsx": f"{OFFICE}presentationml.slideshow",
+    ".docm": "application/vnd.ms-word.document.macroEnabled.12",
+    ".xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
+    ".odt": f"{OPEN}text", ".ods": f"{OPEN}spreadsheet", ".odp": f"{OPEN}presentation",
+    ".rtf": "application/rtf", ".epub": "application/epub+zip", ".ics": "text/calendar", ".vcf": "text/vcard",
+    ".md": "text/markdown", ".log": "text/plain", ".webp": "image/webp", ".7z": "application/x-7z-compressed",
+    ".rar": "application/vnd.rar", ".gz": "application/gzip", ".tgz": "application/gzip", ".ogg": "audio/ogg",
+    ".m4a": "audio/mp4", ".p7m": "application/pkcs7-mime", ".p7s": "application/pkcs7-signature",
+}.items():  # fmt: skip
+    KINDS.add_type(kind, ending)
 
 #: What a mail program takes for something else inside a mail.
 UNFIT = ("multipart/", "message/")
@@ -90,7 +106,6 @@ def _open(root: str, path: str) -> int:
 
 
 def _kind(name: str) -> str:
-    kind, encoding = KINDS.guess_type(name)
-    if kind is None or encoding is not None or kind.startswith(UNFIT):
-        return "application/octet-stream"
-    return kind
+    # By the last ending: a .tar.gz is no tape, and a name that looks like a URL is none.
+    kind = KINDS.types_map[True].get(PurePath(name).suffix.lower())
+    return "application/octet-stream" if kind is None or kind.startswith(UNFIT) else kind

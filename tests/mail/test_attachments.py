@@ -64,10 +64,31 @@ async def test_attached(folder: Path) -> None:
     assert [(part.get_filename(), part.get_content_type(), part.get_content_disposition()) for part in files] == [
         ("factura ñ.pdf", "application/pdf", "attachment"),
         ("logo.png", "image/png", "attachment"),
-        ("notes.tar.gz", "application/octet-stream", "attachment"),
+        ("notes.tar.gz", "application/gzip", "attachment"),
         ("within.png", "image/png", "attachment"),
     ]
     assert [part.get_content() for part in files] == [b"%PDF-1.4\n\0\xff", PNG, b"\x1f\x8b", PNG]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.PDF", "application/pdf"),
+        ("a.b.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("a.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("a.ods", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("a.webp", "image/webp"),
+        ("a.eml", "application/octet-stream"),
+        ("data:text,html", "application/octet-stream"),
+        ("pdf", "application/octet-stream"),
+    ],
+)
+async def test_what_kind_of_file(folder: Path, name: str, kind: str) -> None:
+    """What people send is announced as what it is, by its ending, the same with every Python; the rest as bytes."""
+    (folder / name).write_bytes(b"x")
+    _, file = read(await compose(folder, attachments=[name])).iter_parts()
+
+    assert (file.get_content_type(), file.get_payload(decode=True)) == (kind, b"x")
 
 
 async def test_images_in_html(folder: Path) -> None:
