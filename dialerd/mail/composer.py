@@ -16,7 +16,7 @@ from dialerd import log
 from dialerd.mail import unsubscribe
 from dialerd.mail.attachments import read_files
 from dialerd.mail.details import Details, read_details
-from dialerd.mail.headers import clean, date, head, mailbox, wire_address, words
+from dialerd.mail.headers import clean, date, head, mailbox, own_field, wire_address, words
 from dialerd.mail.invitation import KIND, calendar
 from dialerd.mail.parts import File, Part, alternative, attached, inline, mixed, related, text_part
 from dialerd.mail.wording import NoTemplate, Wording, word
@@ -80,7 +80,7 @@ class _Form:
             {
                 "Reply-To": ",\r\n ".join(mailbox("Reply-To", written) for written in email.reply_to),
                 "Auto-Submitted": "auto-generated",
-                **{name: words(name, value) for name, value in email.headers.items()},
+                **{name: own_field(name, value) for name, value in email.headers.items()},
                 "MIME-Version": "1.0",
             }
         )

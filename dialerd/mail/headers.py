@@ -11,10 +11,11 @@ from dialerd.addresses import canonical
 from dialerd.model.errors import BadAddress
 from dialerd.model.message import Channel
 
-__all__ = ["clean", "date", "head", "mailbox", "one_line", "wire_address", "words"]
+__all__ = ["clean", "date", "head", "mailbox", "one_line", "own_field", "wire_address", "words"]
 
 #: RFC 5322, section 2.1.1; an encoded word has 75 at most (RFC 2047, section 2).
 LINE = 76
+LONGEST = 998
 
 ADDRESS = re.compile(r'[^\s@<>()\[\],;:"\\]+@[^\s@<>()\[\],;:"\\]+')
 UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
@@ -69,6 +70,24 @@ def words(field: str, text: str) -> str:
         return text
     charset = "us-ascii" if plain else "utf-8"
     return Header(text, charset, maxlinelen=LINE, header_name=field).encode(linesep="\r\n")
+
+
+def own_field(name: str, text: str) -> str:
+    """Return what a campaign writes for a field of its own, folded.
+
+    The field may have a structure that we do not know (List-Help, Feedback-ID): in ASCII it stays as it is, also where
+    a word of it, such as a link, makes a line longer than it should be, but none longer than it may be.
+    """
+    pieces = text.split(" ")
+    if not text.isascii() or "=?" in text or any(len(piece) > LONGEST - len(name) - 2 for piece in pieces):
+        return words(name, text)
+    lines, room = [""], LINE - len(name) - 1
+    for piece in pieces:
+        if lines[-1] and piece and len(lines[-1]) + 1 + len(piece) > room:
+            lines.append("")
+            room = LINE
+        lines[-1] += " " + piece
+    return "\r\n".join(lines)[1:]
 
 
 def one_line(text: str) -> str:

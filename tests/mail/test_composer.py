@@ -256,6 +256,22 @@ def test_own_headers(value: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["<https://example.com/" + "h" * 900 + ">, <mailto:a@example.com>", "a:b:" + "c" * 80, "uno  dos " * 40 + "fin"],
+)
+def test_own_headers_with_a_structure(value: str) -> None:
+    """A field that programs read stays as it was written, folded at its spaces only."""
+    composed = mail(part=EmailPart(sender="a@example.com", headers={"List-Help": value}))
+    raw = composed.content.partition(b"\r\nList-Help: ")[2].partition(b"\r\nMIME-Version")[0].decode()
+
+    assert raw.replace("\r\n", "") == value
+    assert all(
+        len(line.rstrip()) <= 76 or " " not in line[1:].rstrip() for line in f"List-Help: {raw}".split("\r\n")[1:]
+    )
+    assert max(map(len, composed.content.split(b"\r\n"))) <= 998
+
+
 def test_a_template_that_has_gone() -> None:
     """A template that was there when the message came in may come back: the message is tried again."""
     assert isinstance(composed(a_message("", template="gone"), PART), Deferred)
