@@ -150,7 +150,8 @@ class _Form:
     ) -> Part:
         # Nobody can have written it into a body: the id is younger than the text.
         alternatives, whole, shown = (f"=_{kind}_{message.id}" for kind in "amr")
-        says = [text_part(clean(wording.text()), "text/plain")]
+        text = clean(wording.text())
+        says = [text_part(text, "text/plain")]
         if wording.html is not None:
             html = text_part(clean(wording.html), "text/html")
             says.append(related([html, *map(inline, pictures)], shown))
@@ -161,6 +162,7 @@ class _Form:
                 uid=f"{message.id}@{self._domain}",
                 sender=self._email.sender,
                 recipient=recipient,
+                text=text,
                 zone=self._campaign.zone,
                 stamp=_dated(message),
             )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from email.utils import parseaddr
 from typing import Any
 
 from dialerd.mail.headers import one_line, wire_address
@@ -19,11 +20,13 @@ MOST_ATTACHMENTS = 100
 class Invitation:
     """A meeting: from `begin` to `end`, instants in UTC.
 
-    `organizer` is an address, or a name alone, under which the campaign's sender invites, or None: the sender himself.
+    `organizer` is an address, None for the campaign's sender; `name` is what the organizer is called, "" for the name
+    that he has anyway.
     """
 
     title: str
     organizer: str | None
+    name: str
     begin: datetime
     end: datetime
 
@@ -86,25 +89,35 @@ def _invitation(found: Any, zone: tzinfo) -> Invitation | None:
     begin, end = _instant(found, "from", zone), _instant(found, "to", zone)
     if end < begin:
         raise BadText("details.invitation ends before it begins", "bad text")
+    name, organizer = _organizer(_text(found, "organizer", "details.invitation"))
     return Invitation(
         title=one_line(_text(found, "title", "details.invitation")),
-        organizer=_organizer(_text(found, "organizer", "details.invitation")),
+        organizer=organizer,
+        name=name,
         begin=begin,
         end=end,
     )
 
 
-def _organizer(written: str) -> str | None:
-    organizer = one_line(written).strip()
+def _organizer(written: str) -> tuple[str, str | None]:
+    """Return name and address as people write them: `Peña, Ana <a@example.com>` without quotes, mailto: before it."""
+    organizer = one_line(written)
     if "@" not in organizer:
         # The original's own sample says "Myself".
-        return organizer.replace('"', "'") or None
-    address = organizer.rpartition("<")[2].removesuffix(">") if organizer.endswith(">") else organizer
+        return organizer.replace('"', "'"), None
+    name, address = parseaddr(organizer)
+    if organizer.endswith(">"):
+        before, _, bare = organizer.removesuffix(">").rpartition("<")
+        if address != bare:
+            name, address = before.strip().replace('"', "'"), bare
+    elif not name:
+        address = organizer
+    if address[:7].lower() == "mailto:":
+        address = address[7:]
     try:
-        wire_address(address)
+        return name, wire_address(address)
     except BadAddress as error:
         raise BadText(f"details.invitation.organizer is no e-mail address: {organizer!r}", "bad text") from error
-    return organizer
 
 
 def _instant(found: Mapping[str, Any], key: str, zone: tzinfo) -> datetime:

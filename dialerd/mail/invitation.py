@@ -14,8 +14,12 @@ __all__ = ["KIND", "calendar"]
 KIND = "text/calendar; method=REQUEST"
 
 
-def calendar(invitation: Invitation, *, uid: str, sender: str, recipient: str, zone: tzinfo, stamp: datetime) -> str:
+def calendar(
+    invitation: Invitation, *, uid: str, sender: str, recipient: str, text: str, zone: tzinfo, stamp: datetime
+) -> str:
     """Return the calendar that invites `recipient`; without an organizer's address, `sender` (a mailbox) does.
+
+    `text` is what the mail says: of a mail with an invitation, Outlook shows nothing else, and calendars keep it.
 
     The same arguments give the same text: `uid` is by what a mail program knows the meeting again.
     """
@@ -35,8 +39,10 @@ def calendar(invitation: Invitation, *, uid: str, sender: str, recipient: str, z
     event.add("dtstart", begin)
     event.add("dtend", end)
     event.add("summary", invitation.title)
-    event.add("organizer", _organizer(invitation.organizer or "", sender))
-    attendee = _person(recipient)
+    if text.strip():
+        event.add("description", "\n".join(text.splitlines()))
+    event.add("organizer", _person(*_organizer(invitation, sender)))
+    attendee = _person("", recipient)
     attendee.params.update({"role": "REQ-PARTICIPANT", "partstat": "NEEDS-ACTION", "rsvp": "TRUE"})
     event.add("attendee", attendee)
     event.add("sequence", 0)
@@ -53,18 +59,15 @@ def _timezone(zone: tzinfo, first_year: int, last_year: int) -> Timezone:
     return Timezone.from_tzinfo(zone, str(zone), first, last)
 
 
-def _organizer(written: str, sender: str) -> vCalAddress:
-    if "@" in written:
-        return _person(written)
-    organizer = _person(sender)
-    if written:
-        organizer.params["cn"] = written
-    return organizer
+def _organizer(invitation: Invitation, sender: str) -> tuple[str, str]:
+    name, address = parseaddr(sender)
+    if invitation.organizer is not None:
+        return invitation.name, invitation.organizer
+    return invitation.name or name, wire_address(address)
 
 
-def _person(written: str) -> vCalAddress:
-    name, address = parseaddr(written)
-    person = vCalAddress(f"mailto:{wire_address(address)}")
+def _person(name: str, address: str) -> vCalAddress:
+    person = vCalAddress(f"mailto:{address}")
     if name:
         person.params["cn"] = name
     return person

@@ -55,12 +55,13 @@ def test_where_it_stands() -> None:
 
 def test_what_it_says() -> None:
     """Who invites whom to what, at times on the campaign's clocks; its UID is the message's."""
-    found = event(mail())
+    found = event(mail(data="<p>Venga; a las 9,<br>Ana</p>"))
 
     assert found["uid"] == f"{ID}@example.com"
     assert found["summary"] == "Reunión; de ventas, anual"
     assert (found["organizer"], found["organizer"].params["cn"]) == ("mailto:ana@example.com", "Ana")
     assert found["attendee"] == "mailto:juan@example.org"
+    assert found["description"] == "Venga; a las 9,\nAna"
     assert found["dtstart"].params["tzid"] == "America/Montevideo"
     assert found.start.astimezone(UTC) == datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert found.end.astimezone(UTC) == datetime(2026, 7, 1, 13, 30, tzinfo=UTC)
@@ -90,6 +91,24 @@ def test_a_name_invites(name: str) -> None:
 
     assert found["organizer"] == "mailto:ventas@example.com"
     assert found["organizer"].params["cn"] == name.replace('"', "'")
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "name"),
+    [
+        ("ana@example.com", "ana@example.com", None),
+        ("MAILTO:ana@example.com", "ana@example.com", None),
+        ("<ana@example.com>", "ana@example.com", None),
+        ("Peña, Ana <ana@example.com>", "ana@example.com", "Peña, Ana"),
+        ('"Peña, \\"Ana\\"" <ana@señal.uy>', "ana@xn--seal-hqa.uy", 'Peña, "Ana"'),
+    ],
+)
+def test_organizers_as_people_write_them(written: str, address: str, name: str | None) -> None:
+    """An organizer's address, with or without a name, is read in the ways in which people write it."""
+    found = event(mail("UTC", organizer=written))
+
+    assert found["organizer"] == f"mailto:{address}"
+    assert found["organizer"].params.get("cn") == name
 
 
 @pytest.mark.parametrize(
