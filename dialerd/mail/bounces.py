@@ -26,13 +26,46 @@ QUOTED_ID = re.compile(rf"^[> \t]{{0,100}}message-id:[ \t]*<({UUID})@".encode(),
 #: Where mail servers note to whom they deliver a mail.
 DELIVERED_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "To")
 
-STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
+#: No piece of an IP address.
+STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 #: The reply code in the words of the server that refused.
 REPLY = re.compile(r"(?:^|[\s;:])([245])\d\d[\s-]")
+
+#: The same in free text, where numbers may be anything: behind a reply code, or as qmail has it, (#5.1.1).
+STATED = re.compile(rf"(?:\b[245]\d\d[\s-]#?|#)({STATUS.pattern})")
+SAID = re.compile(r"^.{0,500}(?:\b[45]\d\d[\s-]|#[45]\.\d).{0,500}$", re.MULTILINE)
+#: Where the text of a bounce ends and the mail that it brings back begins.
+BROUGHT_BACK = re.compile(r"^(?:-{3,}|(?:return-path|received):)", re.IGNORECASE | re.MULTILINE)
+
+#: Failures that are not the address's (RFC 3463): our own address's, a full mailbox's, a server's or a network's. All
+#: of X.3 (mail system), X.6 (content) and X.7 (policy) are so. Exchange says X.4.1 of nobody, Hotmail X.5.0.
+NOT_THE_ADDRESS = {
+    "1": {"7", "8"},
+    "2": {"2", "3"},
+    "4": {"2", "3", "5", "6", "7", "14", "300", "316"},
+    "5": {"1", "2", "3", "4", "5", "6"},
+}
+#: What servers say where the status tells nothing: that there is nobody, or, if not that, that it is something else.
+NOBODY = re.compile(
+    r"(?<!ip )(?<!sender )(?:user|recipient|mailbox|address|account)[\w\s<>@.,:'\"-]{0,80}?"
+    r"(?:unknown|n(?:ot|[o']t) (?:found|exist|known|have)|no longer|invalid|disabled|unavailable|inactive)"
+    r"|(?:unknown|no such|invalid|unroute?able|undeliverable) (?:local )?(?:user|recipient|mailbox|address|account)"
+    r"|no (?:mailbox|user|account) (?:here|by that)",
+    re.IGNORECASE,
+)
+ELSE = re.compile(
+    r"\b(?:spam\w*|junk|virus|malware|phishing|(?:black|block)(?:ed|ing|[ -]?list\w*)|(?:dns|r)bl|reputation|polic\w+"
+    r"|denied|not (?:authori[sz]ed|permitted|allowed)|relay\w*|spf|dkim|dmarc|content|quota|storage|full|size"
+    r"|too (?:large|big|many|long)|exceed\w*|time[d-]? ?out|expired|loop\w*|hops?|rate|limit\w*|gr[ea]ylist\w*"
+    r"|temporar\w+|try again)\b",
+    re.IGNORECASE,
+)
 
 #: The deepest that parts of a bounce are looked at within one another.
 DEEPEST = 5
 LONGEST_TEXT = 500
+#: What a bounce has to say for itself, it says in so many bytes.
+MOST_READ = 20_000
 
 
 def read_bounce(content: bytes, recipient: str | None = None) -> Bounce | None:
@@ -98,14 +131,14 @@ def _groups(part: Part) -> Iterator[Part]:
 def _of_group(group: Part) -> tuple[BounceKind, str | None, str] | None:
     action = str(group.get("Action", "")).split(";")[0].strip().lower()
     status = _status(str(group.get("Status", "")))
-    diagnostic = str(group.get("Diagnostic-Code", ""))
+    diagnostic = str(group.get("Diagnostic-Code", ""))[:MOST_READ]
     text = diagnostic.partition(";")[2].strip() or diagnostic or action
     if status is None or status.endswith(".0.0"):
         # The words of the server that refused say more than 5.0.0.
         status = _status(diagnostic) or status or _class_of(diagnostic)
     match action:
         case "failed":
-            return (BounceKind.HARD if _is_hard(status) else BounceKind.FAILED), status, text
+            return _failed(status, diagnostic), status, text
         case "delayed":
             return BounceKind.SOFT, status, text
         case "delivered":
@@ -119,10 +152,23 @@ def _recognized(mail: Part) -> tuple[BounceKind, str | None, str] | None:
         temporary, permanent = all_failures(mail)
     except Exception:  # noqa: BLE001  # its sixty readers of other people's formats meet whatever mail there is
         return None
-    subject = str(mail.get("Subject", ""))
+    own = _own_text(mail)
+    stated, said = STATED.search(own), SAID.search(own)
+    text = said[0] if said else str(mail.get("Subject", ""))
+    status = stated[1] if stated else _class_of(text)
     if permanent:
-        return BounceKind.HARD, None, subject
-    return (BounceKind.SOFT, None, subject) if temporary else None
+        return _failed(status, own), status, text
+    return (BounceKind.SOFT, status, text) if temporary else None
+
+
+def _own_text(mail: Part) -> str:
+    """Return what a bounce says itself, without the mail that it brings back."""
+    for part in _parts(mail):
+        if part.get_content_maintype() == "text" and not part.is_multipart():
+            content = part.get_payload(decode=True)
+            text = content[:MOST_READ].decode("utf-8", "replace") if isinstance(content, bytes) else ""
+            return BROUGHT_BACK.split(text.replace("\r\n", "\n"), maxsplit=1)[0]
+    return ""
 
 
 def _status(text: str) -> str | None:
@@ -135,16 +181,17 @@ def _class_of(diagnostic: str) -> str | None:
     return f"{found[1]}.0.0" if found else None
 
 
-def _is_hard(status: str | None) -> bool:
+def _failed(status: str | None, text: str) -> BounceKind:
     """Tell whether a failure is the address's (RFC 3463): not our mail's, our name's, or a full mailbox's."""
-    if status is None:
-        return True
-    kind, subject, detail = status.split(".")
+    kind, subject, detail = (status or "5.0.0").split(".")
     if kind != "5":
         # What was temporary until the server gave up.
-        return False
-    about_mailbox = subject == "2" and detail in {"2", "3"}
-    return not about_mailbox and subject not in {"3", "6", "7"}
+        return BounceKind.FAILED
+    if subject == "0":
+        # The status says nothing: the words do. Servers mostly mean the address.
+        return BounceKind.HARD if NOBODY.search(text) or not ELSE.search(text) else BounceKind.FAILED
+    is_else = subject in {"3", "6", "7"} or detail in NOT_THE_ADDRESS.get(subject, ())
+    return BounceKind.FAILED if is_else else BounceKind.HARD
 
 
 def _parts(mail: Part, depth: int = 0) -> Iterator[Part]:

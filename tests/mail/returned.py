@@ -2,7 +2,7 @@
 
 from tests.mail.composed import ID
 
-__all__ = ["notification", "qmail"]
+__all__ = ["exim", "notification", "qmail"]
 
 REPORT = """\
 Return-Path: <>
@@ -64,6 +64,31 @@ Message-ID: <{id}@example.com>
 """
 
 
+EXIM = """\
+Return-path: <>
+X-Failed-Recipients: juan@example.org
+Auto-Submitted: auto-replied
+From: Mail Delivery System <Mailer-Daemon@mx.example.com>
+To: {to}
+Subject: Mail delivery failed: returning message to sender
+
+This message was created automatically by mail delivery software.
+
+A message that you sent could not be delivered to one or more of its
+recipients. This is a permanent error. The following address(es) failed:
+
+  juan@example.org
+    {reason}
+
+------ This is a copy of the message, including all the headers. ------
+
+Return-path: <{to}>
+Subject: No spam; a full mailbox is temporary: quota
+
+552 5.2.2 quota
+"""
+
+
 def notification(*recipients: tuple[str, str, str], id_: str = ID, to: str = "ventas@example.com") -> bytes:
     """Return a delivery status notification (RFC 3464), by Postfix: of each recipient action, status and diagnostic."""
     groups = [
@@ -77,3 +102,8 @@ def notification(*recipients: tuple[str, str, str], id_: str = ID, to: str = "ve
 def qmail(id_: str = ID, to: str = "ventas@example.com") -> bytes:
     """Return a bounce as qmail writes it, which follows no standard but its own."""
     return QMAIL.format(to=to, id=id_).encode()
+
+
+def exim(reason: str, to: str) -> bytes:
+    """Return a bounce as Exim writes it without notifications."""
+    return EXIM.format(to=to, reason=reason).encode()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dialerd.mail.bounces import read_bounce
 from dialerd.model.bounce import Bounce, BounceKind
 from tests.mail.composed import ID
-from tests.mail.returned import notification, qmail
+from tests.mail.returned import exim, notification, qmail
 
 VERP = f"bounces+{ID}@example.com"
 OTHER = "0192f3c4"
@@ -27,6 +27,12 @@ OTHER = "0192f3c4"
         ("failed", "5.3.4", "smtp; 552 5.3.4 Message too big", BounceKind.FAILED, "5.3.4"),
         ("failed", "4.4.1", "X-Postfix; connection timed out", BounceKind.FAILED, "4.4.1"),
         ("failed", "-", "smtp; 450 try later", BounceKind.FAILED, "4.0.0"),
+        ("failed", "5.1.8", "smtp; 553 5.1.8 sender's domain does not exist", BounceKind.FAILED, "5.1.8"),
+        ("failed", "5.4.6", "smtp; 554 5.4.6 too many hops", BounceKind.FAILED, "5.4.6"),
+        ("failed", "5.4.1", "smtp; 550 5.4.1 Recipient address rejected: Access denied", BounceKind.HARD, "5.4.1"),
+        ("failed", "5.0.0", "smtp; 554 Client host [192.5.2.1] blocked using a list", BounceKind.FAILED, "5.0.0"),
+        ("failed", "5.0.0", "smtp; 550 no such user; our policy: x.example", BounceKind.HARD, "5.0.0"),
+        ("failed", "5.0.0", "smtp; 550 rechazado", BounceKind.HARD, "5.0.0"),
         ("delayed", "4.4.1", "X-Postfix; connection timed out", BounceKind.SOFT, "4.4.1"),
         ("delivered", "2.0.0", "", BounceKind.DELIVERED, "2.0.0"),
     ],
@@ -75,9 +81,32 @@ def test_of_which_message(header: str) -> None:
 
 def test_odd_formats() -> None:
     """What follows no standard is recognized too; its message may stand in quoted headers only."""
-    expected = Bounce(message_id=ID, kind=BounceKind.HARD, status=None, text="failure notice")
+    expected = Bounce(message_id=ID, kind=BounceKind.HARD, status="5.0.0", text="Remote host said: 550 User unknown")
     assert read_bounce(qmail(to=VERP)) == expected
     assert read_bounce(qmail()) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "status"),
+    [
+        ("550 5.1.1 <juan@example.org>: User unknown", BounceKind.HARD, "5.1.1"),
+        ("Sorry, no mailbox here by that name. (#5.1.1)", BounceKind.HARD, "5.1.1"),
+        ("Unrouteable address", BounceKind.HARD, None),
+        ("all relevant MX records point to non-existent hosts", BounceKind.HARD, None),
+        ("552 5.2.2 mailbox full", BounceKind.FAILED, "5.2.2"),
+        ("mailbox is full: retry timeout exceeded", BounceKind.FAILED, None),
+        ("554 5.7.1 Client host [192.5.1.1] blocked", BounceKind.FAILED, "5.7.1"),
+        ("554 Client host [192.5.1.1] blocked using\n    zen.spamhaus.example", BounceKind.FAILED, "5.0.0"),
+        ("Your IP address has no valid name: blocked", BounceKind.FAILED, None),
+        ("552 message size exceeds our limit", BounceKind.FAILED, "5.0.0"),
+    ],
+)
+def test_odd_formats_blame_the_address_for_what_is_its_fault(reason: str, kind: BounceKind, status: str | None) -> None:
+    """Without a notification, the server's own words say whether there is nobody, or our mail was not welcome."""
+    found = read_bounce(exim(reason, to=VERP))
+
+    assert found is not None
+    assert (found.kind, found.status) == (kind, status)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +134,10 @@ def test_whatever_comes(noise: bytes, at: int, cut: int) -> None:
     assert found is None or (found.text.isprintable() and found.text.encode() is not None)
 
 
-@pytest.mark.parametrize("noise", [b"\n", b">", b"> \n", b"message-id: <\n", b"550 5.1.1 ", b"--x\n"])
+@pytest.mark.parametrize("noise", [b"\n", b">", b"> \n", b"message-id: <\n", b"550 5.1.1 ", b"--x\n", b"user "])
 def test_a_long_mail_takes_a_moment(noise: bytes) -> None:
     """Anybody can write to a return path: a mail made to be slow to read is read at once."""
-    assert read_bounce(f"To: {VERP}\n\n".encode() + noise * (300_000 // len(noise))) is None
+    many = noise * (300_000 // len(noise))
+    assert read_bounce(f"To: {VERP}\n\n".encode() + many) is None
+    assert read_bounce(exim(many.decode(), to=VERP)) is not None
+    assert read_bounce(notification(("failed", "5.0.0", "smtp; 550 " + many.decode().replace("\n", " ")))) is not None
