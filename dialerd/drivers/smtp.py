@@ -4,7 +4,7 @@ What a mail server's answers mean (RFC 5321, section 4.2; RFC 3463):
 
     no connection, TLS or login; a greeting or login refused; lost before MAIL was answered    Unreachable
     530 (log in first) to MAIL, RCPT or DATA                                                   Unreachable
-    421 before RCPT, and no connection of the pool free in time                                Throttled
+    421 before RCPT; no connection of the pool, or no room for a mail with files, in time      Throttled
     421 to RCPT, to DATA or to the content, which may speak of the recipient's domain          as Domains says
     4xx, also as an enhanced status 4.x.x of a 5xx                                             Deferred
     503, which speaks of what was said before                                                  Deferred
@@ -37,9 +37,9 @@ from dialerd.settings import SmtpProvider
 
 __all__ = ["Smtp"]
 
-#: The longest attempt: a connection comes free, and once more after a wait for room at the domain; RSET, MAIL is lost,
-#: a fresh connection, MAIL, RCPT, DATA; then the final dot.
-STEPS = 8 + FINAL_DOT
+#: The longest attempt: there is room for files; a connection comes free, and once more after a wait for room at the
+#: domain; RSET, MAIL is lost, a fresh connection, MAIL, RCPT, DATA; then the final dot.
+STEPS = 9 + FINAL_DOT
 
 #: How much later than the driver itself the dialer stops waiting.
 LATE_S = QUIT_S + PATIENCE_S + 3.0
@@ -67,11 +67,29 @@ class Smtp:
         self._pool = Pool(provider)
         most = min(provider.connections_per_domain or provider.connections, provider.connections)
         self._gate = Gate(most, waiting=provider.connections)
+        #: Mails with files are large: no more of them are in memory than are under way or wait at a gate.
+        self._large = asyncio.Semaphore(2 * provider.connections)
+        self._timeout_s = provider.timeout_s
         self.attempt_limit_s: float | None = STEPS * provider.timeout_s + LATE_S
 
     async def send(self, message: Message) -> Outcome:
         """Hand one mail over."""
-        mail = await self._composer.compose(message)
+        if not message.details.get("attachments"):
+            return await self._send(message)
+        with NOTHING_SENT:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._large.acquire()
+            except TimeoutError:
+                return Throttled("too many mails with attachments were under way for too long")
+        try:
+            return await self._send(message)
+        finally:
+            self._large.release()
+
+    async def _send(self, message: Message) -> Outcome:
+        with NOTHING_SENT:
+            mail = await self._composer.compose(message)
         if not isinstance(mail, Mail):
             return mail
         for address in (mail.sender, mail.recipient):

@@ -19,6 +19,9 @@ QUIT_S = 2.0
 BAD_SEQUENCE = 503
 SEND_CONTENT = 354
 
+#: A content of more bytes is sent without its end, which follows: another packet is the lesser cost.
+LARGE = 100_000
+
 BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
@@ -110,12 +113,18 @@ class Connection:
         """Send a mail's content and the final dot.
 
         Raises:
-            Lost: nothing of it was sent.
+            Lost: nothing of it was sent, or not the final dot.
         """
         if not self.in_step:
             raise Lost("connection lost before the content")
         assert self._replies is not None
-        self._replies.ask(_on_the_wire(content))
+        content = _on_the_wire(content)
+        end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
+        if len(content) > LARGE:
+            # Not copied to be put together with its end.
+            self._replies.ask(content, 0)
+            content = b""
+        self._replies.ask(content + end)
 
     async def taken(self) -> Reply:
         """Return the answer to the final dot.
@@ -192,7 +201,7 @@ class Connection:
 
 
 def _on_the_wire(content: bytes) -> bytes:
-    """Return a content and its final dot, with more dots where a line begins with one (RFC 5321, section 4.5.2).
+    """Return a content with more dots where a line begins with one (RFC 5321, section 4.5.2).
 
     Lines end in CR LF: a lone CR or LF before a dot could end the mail early for some servers.
     """
@@ -201,5 +210,4 @@ def _on_the_wire(content: bytes) -> bytes:
         content = BARE_LINE_END.sub(b"\r\n", content)
     if content.startswith(b"."):
         content = b"." + content
-    end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
-    return content.replace(b"\r\n.", b"\r\n..") + end
+    return content.replace(b"\r\n.", b"\r\n..")

@@ -20,6 +20,9 @@ LINE = 78
 #: By how many lines EmailMessage judges which of the two encodings is shorter.
 SNIFFED = 10
 
+#: Of a file, so many bytes are encoded at a time: whole lines of base64, 57 bytes each.
+PIECE = 57 * 1000
+
 #: What a line may have to be remembered with its encoding: most lines of a mail are the same for all recipients.
 REMEMBERED = 1000
 
@@ -96,7 +99,9 @@ def _multipart(kind: str, parts: Sequence[Part], boundary: str) -> Part:
 
 def _file_part(file: File, told: str) -> Part:
     head = f"Content-Type: {file.kind}\r\nContent-Transfer-Encoding: base64\r\n{told}"
-    return Part(head.encode(), encodebytes(file.content).replace(b"\n", b"\r\n"))
+    # In pieces: of a large file, each line would be an object at the same time.
+    pieces = (file.content[at : at + PIECE] for at in range(0, len(file.content), PIECE))
+    return Part(head.encode(), b"".join(encodebytes(piece).replace(b"\n", b"\r\n") for piece in pieces))
 
 
 def _parameter(name: str, value: str) -> str:
