@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 
 __all__ = ["looks_like_html", "text_of"]
 
+#: Not those that people write as placeholders: <title>, <address>, <link>, <code>.
 HTML = re.compile(
-    r"<(?:!doctype|html|head|body|div|span|p|br|hr|a|b|i|u|em|strong|font|center|table|ul|ol|h[1-6]|img)(?:\s[^<>]*|/)?>",
+    r"<(?:!doctype|html|head|meta|style|body|div|span|section|article|p|pre|blockquote|br|hr|a|b|i|u|em|strong|small|big"
+    r"|sub|sup|strike|font|center|table|tbody|tr|t[dh]|ul|ol|li|d[ltd]|h[1-6]|img)(?:\s[^<>]*|/)?>",
     re.IGNORECASE,
 )
 

@@ -10,7 +10,8 @@ from dialerd.mail.plain import looks_like_html, text_of
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("<p>a</p>", True), ("Hola<br>chau", True), ("Hola<br/>", True), ('<a href="x">y</a>', True),
-     ("<!DOCTYPE html>x", True), ("a < b and b > c", False),
+     ("<!DOCTYPE html>x", True), ("<style>p {}</style>Hola", True), ("<section class='x'>Hola</section>", True),
+     ("a < b and b > c", False), ("Dear <title> <name>, <link>", False),
      ("Juan <juan@example.com>", False), ("Ana <a@example.com>", False),
      ("<3", False), ("", False)],
 )  # fmt: skip
