@@ -15,7 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from dialerd.mail.plain import text_of
 from dialerd.model.campaign import TemplateSource
 from dialerd.model.errors import BadText
-from dialerd.model.placeholders import LONGEST, Missing, spelled
+from dialerd.model.placeholders import LONGEST, Missing, spelled, too_long
 
 __all__ = ["BadTemplate", "Template", "compiled"]
 
@@ -43,6 +43,11 @@ TESTS = ("defined", "undefined", "none", "number", "string", "true", "false")
 
 #: Names that Jinja gives a meaning of its own.
 TAKEN = frozenset({"self", "super", "caller", "loop", "varargs", "kwargs"})
+#: Words that are no names for Jinja, or stand for a value.
+WORDS = frozenset({"not", "true", "True", "false", "False", "none", "None"})
+
+#: A number is no longer (sys.set_int_max_str_digits), and a character is escaped by no more.
+LONGEST_NUMBER, LONGEST_ESCAPE = 4300, 5
 
 #: `${name}`, outside of Jinja's own marks.
 DOLLAR = re.compile(r"\$\{([^{}\n]{1,200})\}")
@@ -132,15 +137,16 @@ class _Side:
             raise BadTemplate(f"line {error.lineno}: {error.message}") from None
         except RecursionError:
             raise BadTemplate("nested too deeply") from None
-        names = {node.name for node in tree.find_all(nodes.Name)}
-        self._aliases = {alias: ALIASES[alias] for alias in names & ALIASES.keys()}
+        names = [node.name for node in tree.find_all(nodes.Name)]
+        self._aliases = {alias: ALIASES[alias] for alias in names if alias in ALIASES}
+        self._own, self._asked = len(source), len(names)
 
     def render(self, variables: Mapping[str, Any]) -> str:
         if self._aliases:
             given = {alias: variables[name] for alias, name in self._aliases.items() if name in variables}
             variables = {**variables, **given}
         try:
-            text = self._template.render(variables)
+            text = self._text(variables)
         except BadText:
             raise
         except UndefinedError as error:
@@ -151,9 +157,22 @@ class _Side:
             ) from error
         except Exception as error:  # whatever a value makes of a filter or a comparison
             raise BadText(f"the template cannot use these variables: {error}", "bad variables") from error
-        if len(text) > LONGEST:
-            raise BadText(f"the text has {len(text)} characters, and {LONGEST} are the most", "too long")
         return text
+
+    def _text(self, variables: Mapping[str, Any]) -> str:
+        longest = max(
+            (len(value) if isinstance(value, str) else LONGEST_NUMBER for value in variables.values()), default=0
+        )
+        if self._own + self._asked * longest * LONGEST_ESCAPE <= LONGEST:
+            return self._template.render(variables)
+        # Counted as it grows: what a template asks for often enough fills all memory.
+        pieces, room = [], LONGEST
+        for piece in self._template.generate(variables):
+            pieces.append(piece)
+            room -= len(piece)
+            if room < 0:
+                raise too_long()
+        return "".join(pieces)
 
 
 @cache
@@ -170,7 +189,7 @@ def _without_dollars(source: str) -> str:
 
     def braces(match: re.Match[str]) -> str:
         name = match[1].strip()
-        if not name.isidentifier() or name in TAKEN:
+        if not name.isidentifier() or name in TAKEN | WORDS:
             alias = "variable_" + name.encode().hex()
             ALIASES[alias] = name
             name = alias

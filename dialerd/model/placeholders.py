@@ -10,7 +10,7 @@ from typing import Any
 from dialerd.model.errors import BadText
 from dialerd.model.message import Message
 
-__all__ = ["PLACEHOLDER", "Missing", "completed", "filled", "spelled", "variables_of", "worded"]
+__all__ = ["PLACEHOLDER", "Missing", "completed", "filled", "spelled", "too_long", "variables_of", "worded"]
 
 PLACEHOLDER = re.compile(r"\$\{([^{}\n]{1,200})\}|\{\{([^{}\n]{1,200})\}\}")
 
@@ -50,20 +50,32 @@ def completed(
     text: str, variables: Mapping[str, Any], *, as_html: bool = False, missing: Missing = Missing.ERROR
 ) -> str:
     """Return a text that is meant to have placeholders with all of them replaced; else as `filled`."""
+    room = LONGEST
 
     def value(match: re.Match[str]) -> str:
+        nonlocal room
         name = (match[1] or match[2]).strip()
         if name not in variables:
             if missing is Missing.BLANK:
                 return ""
             raise BadText(f"the text asks for {name!r}, which the message does not bring", "bad variables")
         found = spelled(variables[name], name)
-        return escape(found) if as_html else found
+        found = escape(found) if as_html else found
+        # Counted as it grows: what a short text asks for often enough fills all memory.
+        room -= len(found)
+        if room < 0:
+            raise too_long()
+        return found
 
     full = PLACEHOLDER.sub(value, text)
     if len(full) > LONGEST:
-        raise BadText(f"the text has {len(full)} characters, and {LONGEST} are the most", "too long")
+        raise too_long()
     return full
+
+
+def too_long() -> BadText:
+    """Return the error of a text that is longer than any message."""
+    return BadText(f"with its variables the text has more than {LONGEST} characters", "too long")
 
 
 def spelled(value: Any, name: str = "") -> str:

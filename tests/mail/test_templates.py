@@ -1,5 +1,7 @@
 """Templates: what they may be made of, what becomes of variables, and the text that is made of HTML."""
 
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from dialerd.mail.plain import text_of
 from dialerd.mail.templates import BadTemplate, Template, compiled
 from dialerd.model.campaign import TemplateSource
 from dialerd.model.errors import BadText
-from dialerd.model.placeholders import Missing
+from dialerd.model.placeholders import Missing, filled
 
 
 def of(text: str | None = None, html: str | None = None, missing: Missing = Missing.ERROR) -> Template:
@@ -21,6 +23,7 @@ def of(text: str | None = None, html: str | None = None, missing: Missing = Miss
     ("source", "variables", "expected"),
     [
         ("Hola {{name}}, ${name}, ${ name }!", {"name": "Ana"}, "Hola Ana, Ana, Ana!"),
+        ("${not} ${none} ${True}", {"not": 1, "none": 2, "True": 3}, "1 2 3"),
         ("${First name} ${a-b} ${1}", {"First name": "Ana", "a-b": 1, "1": 2.5}, "Ana 1 2.5"),
         ("{{a}}|{{b}}|{{c}}", {"a": None, "b": True, "c": False}, "|true|false"),
         ("{% if vip %}Oro{% else %}Plata{% endif %}", {"vip": False}, "Plata"),
@@ -94,6 +97,24 @@ def test_values_that_do_not_fit(source: str, value: Any) -> None:
     """A value that cannot be written, compared or sent is an error of that message."""
     with pytest.raises(BadText):
         of(source).text({"x": value})
+
+
+@pytest.mark.parametrize("say", [
+    lambda text, value: of(text).text({"a": value}),
+    lambda text, value: of(html=text).html({"a": value}),
+    lambda text, value: filled(text, {"a": value}),
+])  # fmt: skip
+def test_no_text_fills_the_memory(say: Callable[[str, str], str]) -> None:
+    """A short text that asks for a long value very often is refused while it grows; a long one is said."""
+    value = "<" * 1_000_000
+    tracemalloc.start()
+    with pytest.raises(BadText, match="5000000 characters"):
+        say("{{a}}" * 300, value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 60_000_000
+    assert len(say("{{a}}" * 3, value[:300_000])) >= 900_000
 
 
 HTML = """<html><head><title>{{t}}</title></head><body><h1>Hola {{name}}</h1>
