@@ -15,7 +15,7 @@ from dialerd.cli.later import later
 from dialerd.cli.output import print_json
 from dialerd.model.errors import Refused, UnknownCampaign
 from dialerd.model.message import URGENT, Channel, Message, new_id
-from dialerd.model.outcome import Deferred, Failed
+from dialerd.model.outcome import Deferred, Failed, Postponed
 from dialerd.model.placeholders import filled
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def preview(
     to = to or SOMEBODY
     examined = examine.examine(known, to, text, details, examine.providers_of(known, frame.settings.providers))
     composed = await composer.Composer({known.name: known}).compose(_message(known, to, examined, text, details))
-    if isinstance(composed, Deferred | Failed):
+    if isinstance(composed, Deferred | Postponed | Failed):
         raise Refused(composed.error)
     _show_mail(composed, mime=mime, as_json=as_json)
 

@@ -4,7 +4,8 @@ What a mail server's answers mean (RFC 5321, section 4.2; RFC 3463):
 
     no connection, TLS or login; a greeting or login refused; lost before MAIL was answered    Unreachable
     530 (log in first) to MAIL, RCPT or DATA                                                   Unreachable
-    421 before RCPT; no connection of the pool, or no room for a mail with files, in time      Throttled
+    421 before RCPT, and no connection of the pool free in time                                Throttled
+    no room for a mail with files in time                                                      Postponed
     421 to RCPT, to DATA or to the content, which may speak of the recipient's domain          as Domains says
     4xx, also as an enhanced status 4.x.x of a 5xx                                             Deferred
     503, which speaks of what was said before                                                  Deferred
@@ -32,7 +33,7 @@ from dialerd.model.domains import Turn
 from dialerd.model.errors import Unavailable
 from dialerd.model.mail import Mail
 from dialerd.model.message import Message
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
 from dialerd.settings import SmtpProvider
 
 __all__ = ["Smtp"]
@@ -81,7 +82,7 @@ class Smtp:
                 async with asyncio.timeout(self._timeout_s):
                     await self._large.acquire()
             except TimeoutError:
-                return Throttled("too many mails with attachments were under way for too long")
+                return Postponed("too many mails with attachments were under way for too long", self._timeout_s)
         try:
             return await self._send(message)
         finally:

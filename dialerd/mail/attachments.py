@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from dialerd.mail.parts import File
 from dialerd.model.errors import BadText
 
-__all__ = ["check_path", "read_files"]
+__all__ = ["FolderAway", "check_path", "read_files"]
 
 MB = 1_000_000
 
@@ -37,6 +37,10 @@ for ending, kind in {
 UNFIT = ("multipart/", "message/")
 
 
+class FolderAway(OSError):
+    """The campaign's folder of attachments is not there."""
+
+
 def check_path(path: str) -> None:
     """Raise BadText where a path can lead out of the folder as it is written, or is no path."""
     if "\0" in path or "\n" in path or len(path) > 4096:
@@ -50,12 +54,13 @@ def read_files(folder: str, paths: Iterable[str], *, most_mb: float) -> list[Fil
 
     Raises:
         BadText: one is not there, is no file below the folder (through links, too), or all are too large together.
+        FolderAway: the folder is not there.
         OSError: one cannot be read now.
     """
     root = os.path.realpath(folder)
     if not Path(root).is_dir():
         # Not mounted, perhaps: no reason to give up the message.
-        raise OSError(errno.ENOENT, "the campaign's folder of attachments is not there")
+        raise FolderAway(errno.ENOENT, "it is not there")
     room = int(most_mb * MB)
     files = []
     for path in paths:

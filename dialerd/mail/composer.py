@@ -5,16 +5,19 @@ fraction of a millisecond, a tenth of what building an EmailMessage takes.
 """
 
 import asyncio
+import errno
 import re
 from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import parseaddr
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from dialerd import log
 from dialerd.mail import unsubscribe
-from dialerd.mail.attachments import read_files
+from dialerd.mail.attachments import FolderAway, read_files
 from dialerd.mail.details import Details, read_details
 from dialerd.mail.headers import clean, date, head, mailbox, own_field, wire_address, words
 from dialerd.mail.invitation import KIND, calendar
@@ -24,7 +27,7 @@ from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.errors import BadText, Refused
 from dialerd.model.mail import Mail
 from dialerd.model.message import Message
-from dialerd.model.outcome import Deferred, Failed
+from dialerd.model.outcome import Deferred, Failed, Postponed
 
 __all__ = ["Composer"]
 
@@ -32,6 +35,12 @@ logger = log.get(__name__)
 
 #: How an attribute or a style names a file that stands in the same mail (RFC 2392).
 CID = re.compile(r"(?<=[\"'=(])cid:([\w.+@%~-]{1,255})")
+
+#: So many mails of a campaign have their files read at once, each for so long at most; those whose disk is away are
+#: tried again after so long.
+READERS = 4
+READ_S = 20.0
+AWAY_S = 60.0
 
 #: A body of so many characters is worked on beside the loop: making text of its HTML takes 5 ms.
 LARGE = 20_000
@@ -44,8 +53,11 @@ class Composer:
         self._campaigns = campaigns
         self._forms: dict[str, _Form] = {}
 
-    async def compose(self, message: Message) -> Mail | Deferred | Failed:
-        """Return the mail of one message, or what to say of the attempt where there can be none (now)."""
+    async def compose(self, message: Message) -> Mail | Deferred | Postponed | Failed:
+        """Return the mail of one message, or what to say of the attempt where there can be none (now).
+
+        A disk that is away costs no attempt: the night in which it is away fails nothing.
+        """
         campaign = self._campaigns.get(message.campaign)
         if campaign is None or campaign.email is None:
             return Deferred(f"the campaign {message.campaign!r} has no [email] table")
@@ -59,6 +71,8 @@ class Composer:
             return Deferred(str(gone))
         except Refused as refused:
             return Failed(str(refused))
+        except FolderAway as away:
+            return Postponed(f"the campaign's folder of attachments: {away.strerror}", AWAY_S)
         except OSError as trouble:
             return Deferred(f"cannot read an attachment: {trouble.strerror or type(trouble).__name__}")
         except Exception as error:  # a bug, met by an odd message: nothing of it has gone, so it is no doubt
@@ -75,6 +89,7 @@ class _Form:
         self._sender = wire_address(parseaddr(email.sender)[1])
         self._domain = self._sender.rpartition("@")[2]
         self._return_path = wire_address(email.return_path) if email.return_path else None
+        self._readers = ThreadPoolExecutor(READERS, "attachments")
         self._first = head({"From": mailbox("From", email.sender)})
         self._last = head(
             {
@@ -89,10 +104,16 @@ class _Form:
         details = read_details(message.details, self._campaign.zone)
         wording = word(self._campaign, self._email, message.address, message.data, details)
         paths, shown = self._paths(wording, details)
-        if paths or len(message.data) > LARGE:
-            # A disk may take its time, and so may we: others want the loop.
-            return await asyncio.to_thread(self._compose, message, details, wording, paths, shown)
-        return self._compose(message, details, wording, paths, shown)
+        compose = partial(self._compose, message, details, wording, paths, shown)
+        if paths:
+            # A disk may take its time, or for ever: nobody else's threads wait for it.
+            try:
+                async with asyncio.timeout(READ_S):
+                    return await asyncio.get_running_loop().run_in_executor(self._readers, compose)
+            except TimeoutError:
+                raise FolderAway(errno.ETIMEDOUT, f"no answer within {READ_S:g} s") from None
+        # We may take our time, too, and others want the loop.
+        return await asyncio.to_thread(compose) if len(message.data) > LARGE else compose()
 
     def _paths(self, wording: Wording, details: Details) -> tuple[Sequence[str], Set[str]]:
         """Return the paths of the files that go with a mail, and the names of those that its HTML shows by `cid:`.

@@ -13,7 +13,7 @@ from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smtp import Smtp
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.message import Channel, Message
-from dialerd.model.outcome import Failed, Sent, Throttled
+from dialerd.model.outcome import Failed, Postponed, Sent
 from dialerd.settings import Security, SmtpProvider
 from tests.drivers.conformance import an_email
 from tests.fakes.smtp import SmtpServer
@@ -76,12 +76,12 @@ async def test_few_files_in_memory(driver: Smtp, server: SmtpServer, tmp_path: P
 
 
 async def test_no_room_for_files(driver: Smtp, server: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who finds no room in time is told that we are too fast; a mail without files needs none."""
+    """Who finds no room in time comes again, without an attempt spent; a mail without files needs none."""
     monkeypatch.setattr(driver, "_timeout_s", 0.1)
     for _ in range(2):
         await driver._large.acquire()
 
-    assert isinstance(await driver.send(with_a_file()), Throttled)
+    assert isinstance(await driver.send(with_a_file()), Postponed)
     assert isinstance(await driver.send(an_email()), Sent)
     driver._large.release()
     assert isinstance(await driver.send(with_a_file()), Sent)

@@ -7,7 +7,7 @@ from dialerd.mail.composer import Composer
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.mail import Mail
 from dialerd.model.message import Channel, Message
-from dialerd.model.outcome import Deferred, Failed
+from dialerd.model.outcome import Deferred, Failed, Postponed
 
 __all__ = ["ID", "a_message", "compose", "composed"]
 
@@ -36,14 +36,14 @@ def a_message(data: str = "Hola", *, to: str = "juan@example.org", **details: An
     )
 
 
-def composed(message: Message, email: EmailPart, **campaign: Any) -> Mail | Deferred | Failed:
+def composed(message: Message, email: EmailPart, **campaign: Any) -> Mail | Deferred | Postponed | Failed:
     """Return what becomes of a message that has no files."""
     of = Campaign(name=message.campaign, channel=Channel.EMAIL, provider="p", email=email, **campaign)
     composing = Composer({message.campaign: of}).compose(message)
     try:
         composing.send(None)
     except StopIteration as done:
-        result: Mail | Deferred | Failed = done.value
+        result: Mail | Deferred | Postponed | Failed = done.value
         return result
     raise AssertionError("this mail needs an event loop")
 

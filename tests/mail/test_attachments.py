@@ -1,18 +1,25 @@
 """Attachments: from below one folder only, whole, and never more than allowed."""
 
+import asyncio
 import email
 import email.policy
 import os
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
+from dialerd.mail import composer
+from dialerd.mail.attachments import read_files
 from dialerd.mail.composer import Composer
+from dialerd.mail.parts import File
 from dialerd.model.campaign import Campaign, EmailPart
 from dialerd.model.mail import Mail
 from dialerd.model.message import Channel
-from dialerd.model.outcome import Deferred, Failed
+from dialerd.model.outcome import Deferred, Failed, Postponed
 from tests.mail.composed import a_message
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
@@ -37,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-async def compose(folder: Path | None, data: str = "Hola", **details: object) -> Mail | Deferred | Failed:
+async def compose(folder: Path | None, data: str = "Hola", **details: object) -> Mail | Deferred | Postponed | Failed:
     part = EmailPart(
         sender="a@example.com", attachments=str(folder) if folder is not None else None, max_attachments_mb=0.05
     )
@@ -141,7 +148,44 @@ async def test_too_large(folder: Path) -> None:
 
 
 async def test_no_folder(tmp_path: Path) -> None:
-    """A campaign without a folder sends no files; one whose folder is away for now tries again."""
+    """A campaign without a folder sends no files; one whose folder is away for now waits, at no attempt."""
     assert isinstance(await compose(None, attachments=["a"]), Failed)
     assert isinstance(await compose(None, '<img src="cid:a">'), Mail)
-    assert isinstance(await compose(tmp_path / "absent", attachments=["a"]), Deferred)
+    assert isinstance(await compose(tmp_path / "absent", attachments=["a"]), Postponed)
+
+
+async def test_a_folder_that_hangs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not answer holds up its own campaign's files and nobody else's, nor other work in threads.
+
+    Its mails wait without an attempt being spent.
+    """
+    goes_on = threading.Event()
+
+    def read_slowly(at: str, paths: Iterable[str], *, most_mb: float) -> list[File]:
+        if at.endswith("hangs"):
+            goes_on.wait()
+        return read_files(str(folder), paths, most_mb=most_mb)
+
+    monkeypatch.setattr(composer, "read_files", read_slowly)
+    campaigns = {
+        name: Campaign(
+            name=name, channel=Channel.EMAIL, provider="p",
+            email=EmailPart(sender="a@example.com", attachments=str(tmp_path / name)),
+        )
+        for name in ("hangs", "Correo")
+    }  # fmt: skip
+    composing = Composer(campaigns)
+    message = a_message(attachments=["logo.png"])
+    hung = [asyncio.ensure_future(composing.compose(replace(message, campaign="hangs"))) for _ in range(100)]
+    try:
+        async with asyncio.timeout(20):
+            assert isinstance(await composing.compose(message), Mail)
+            await asyncio.to_thread(lambda: None)
+            assert isinstance(await composing.compose(replace(message, campaign="hangs", details={})), Mail)
+        assert not any(task.done() for task in hung)
+        monkeypatch.setattr(composer, "READ_S", 0.1)
+        late = await composing.compose(replace(message, campaign="hangs"))
+        assert late == Postponed("the campaign's folder of attachments: no answer within 0.1 s", composer.AWAY_S)
+    finally:
+        goes_on.set()
+    assert {type(mail) for mail in await asyncio.gather(*hung)} == {Mail}
