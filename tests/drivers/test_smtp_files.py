@@ -64,7 +64,7 @@ async def test_few_files_in_memory(driver: Smtp, server: SmtpServer, tmp_path: P
     """A mail with files is composed when there is room for it: not while as many as can be sent wait already."""
     held = await driver._pool.take()
     first = [asyncio.ensure_future(driver.send(with_a_file())) for _ in range(2)]
-    await server.wait_until(lambda: len(driver._pool._waiting) == 2)
+    await server.wait_until(lambda: len(driver._pool._line._waiting) == 2)
     late = asyncio.ensure_future(driver.send(with_a_file()))
     for _ in range(2):  # it would be composed by then
         await driver._composer.compose(with_a_file())
