@@ -27,7 +27,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HARD = ("failed", "5.1.1", "smtp; 550 5.1.1 <ana@example.com>: User unknown")
 MAIL = """\
 unsubscribe = "https://example.com/u"
-secret = "s3cret"
+secret = "s3cret-of-campaign"
 bounces_to_blacklist = 2
 """
 
@@ -157,7 +157,7 @@ async def test_unsubscribe(store: Store, settings: Settings, scope: str, campaig
     file.write_text(file.read_text() + f'unsubscribe_from = "{scope}"\n')
     settings = load(settings.config_dir, environ={})
     for _ in range(2):
-        await returns.unsubscribe(store, settings, token("s3cret", "Mail", "ana@example.com"), now=NOW)
+        await returns.unsubscribe(store, settings, token("s3cret-of-campaign", "Mail", "ana@example.com"), now=NOW)
     with pytest.raises(Refused):
         await returns.unsubscribe(store, settings, token("guess", "Mail", "eve@example.com"), now=NOW)
 

@@ -32,7 +32,7 @@ from dialerd.settings.values import (
     Name,
     PerSecond,
     Region,
-    Secret,
+    SigningSecret,
     TimeWindow,
     Zone,
     bare,
@@ -144,7 +144,7 @@ class EmailTable:
     max_attachments_mb: Annotated[float, number(most=100)] = 10.0
     unsubscribe: Annotated[str, PlainValidator(_link)] | None = None
     unsubscribe_from: Annotated[OptOut, one_of(OptOut)] = OptOut.CAMPAIGN
-    secret: Secret | None = Field(default=None, repr=False)
+    secret: SigningSecret | None = Field(default=None, repr=False)
     return_path: Annotated[str, PlainValidator(_return_path)] | None = None
     bounces_to_blacklist: Annotated[int, whole(1, 1000)] = 3
 

@@ -44,6 +44,7 @@ __all__ = [
     "PerSecond",
     "Region",
     "Secret",
+    "SigningSecret",
     "Text",
     "TimeWindow",
     "Zone",
@@ -316,6 +317,8 @@ FreeText = Annotated[str, PlainValidator(word(0, 100_000, lines=True))]
 Flag = Annotated[bool, PlainValidator(_flag)]
 Secret = Annotated[SecretStr, _secret(1)]
 MaybeEmptySecret = Annotated[SecretStr, _secret(0)]
+#: What signs links that many people get: a shorter one can be found by trying.
+SigningSecret = Annotated[SecretStr, _secret(16)]
 Folder = Annotated[Path, PlainValidator(_folder)]
 Day = Annotated[date, PlainValidator(_day)]
 Pattern = Annotated[str, PlainValidator(pattern)]

@@ -17,9 +17,9 @@ from tests.api.conftest import MakeSite
 from tests.crash.harness import Site
 from tests.crash.processes import until
 
-MAIL = 'unsubscribe = "https://example.com/unsubscribe"\nsecret = "s3cret"\n'
+MAIL = 'unsubscribe = "https://example.com/unsubscribe"\nsecret = "s3cret-of-campaign"\n'
 BLACKLIST = "SELECT channel, value, campaign, reason FROM blacklist"
-GOOD = token("s3cret", "Mail", "ana+<b>@example.com")
+GOOD = token("s3cret-of-campaign", "Mail", "ana+<b>@example.com")
 
 
 def with_links(folder: Path) -> Settings:

@@ -87,8 +87,9 @@ def test_email_campaign(write: Write) -> None:
     """[email] comes as EmailPart, doubts are resent, and a relative folder begins at the configuration's."""
     more = (
         'reply_to = ["b@example.com", "C <c@example.com>"]\nsubject = "S"\ntemplate = "welcome"\nattachments = "f"\n'
-        'max_attachments_mb = 2.5\nheaders = { X-A = "b" }\nunsubscribe = "https://example.com/u"\nsecret = "s"\n'
-        'unsubscribe_from = "all"\nreturn_path = "b@example.com"\nbounces_to_blacklist = 1\n'
+        'max_attachments_mb = 2.5\nheaders = { X-A = "b" }\nunsubscribe = "https://example.com/u"\n'
+        'secret = "sixteen letters!"\nunsubscribe_from = "all"\n'
+        'return_path = "b@example.com"\nbounces_to_blacklist = 1\n'
     )
     folder = write(a=EMAIL + more)
     (folder / "templates").mkdir()
@@ -107,7 +108,7 @@ def test_email_campaign(write: Write) -> None:
         max_attachments_mb=2.5,
         unsubscribe="https://example.com/u",
         unsubscribe_from=OptOut.ALL,
-        secret="s",
+        secret="sixteen letters!",
         return_path="b@example.com",
         bounces_to_blacklist=1,
     )
@@ -309,7 +310,8 @@ def test_mailboxes_refused(problems: Problems, address: str) -> None:
         ('headers = { "X A" = "x" }', 'headers."X A"'),
         ('headers = { X-A = "a\\nBcc: b" }', "headers.X-A"),
         ('unsubscribe = "https://example.com/u"', "secret"),
-        ('unsubscribe = "http://example.com/u"\nsecret = "s"', "unsubscribe"),
+        ('unsubscribe = "https://example.com/u"\nsecret = "fifteen letters"', "secret"),
+        ('unsubscribe = "http://example.com/u"\nsecret = "sixteen letters!"', "unsubscribe"),
         ('return_path = "a-name-that-is-by-far-too-long@example.com"', "return_path"),
         ('template = ".hidden"', "template"),
         ('attachments = ""', "attachments"),

@@ -13,7 +13,7 @@ Read = Callable[..., Settings]
 Write = Callable[..., Path]
 Problems = Callable[..., list[str]]
 
-SECRET = "hunter2-s3cr3t"
+SECRET = "hunter2-s3cr3t-of-ours"
 
 
 def everything(settings: Settings) -> str:

@@ -107,7 +107,7 @@ def test_what_is_commented_out_is_right(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(folder / "secrets" / "ca.pem")
     (tmp_path / "cred").mkdir()
     (tmp_path / "cred" / "smsc").write_text("p\n")
-    (tmp_path / "cred" / "mail-secret").write_text("p\n")
+    (tmp_path / "cred" / "mail-secret").write_text("sixteen letters!\n")
     environ = {**ENVIRON, "CREDENTIALS_DIRECTORY": str(tmp_path / "cred")}
 
     with pytest.raises(ConfigError) as caught:
