@@ -50,10 +50,10 @@ def test_a_second_daemon_of_one_name_is_refused(site: Callable[..., Site]) -> No
 
 def test_a_batch_beside_a_daemon(site: Callable[..., Site]) -> None:
     """`run --once` and a daemon of the same name share the work: together they send all of it, each message once."""
-    here = site(latency_ms=50, max_in_flight=10)
-    daemon = here.daemon()
+    here = site(latency_ms=100, max_in_flight=10)
     ids = here.fill(400)
     once = here.start("run", "--once")
+    daemon = here.daemon()
     held_by = "SELECT count(DISTINCT incarnation) FROM sms_spool WHERE state = 'sending'"
     until(lambda: here.value(held_by) == 2, "both send")
 
