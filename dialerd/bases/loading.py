@@ -3,18 +3,17 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dialerd import log
 from dialerd.bases.files import TextFile, look
-from dialerd.bases.judging import Judge
+from dialerd.bases.judging import Batch, Judge
 from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
-from dialerd.bases.seen import Seen
 from dialerd.failpoint import hit
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable, UnknownCampaign
 from dialerd.model.message import Channel, new_id
@@ -138,18 +137,15 @@ class _Loading:
 
     async def stage(self, file: TextFile, judge: Judge, on_progress: Callable[[int, int], None] | None) -> None:
         """Read the file to its end, a batch of lines at a time, and keep what became of each."""
-        seen = Seen()
         done = 0
-        batches = judge.batches(base_lines(file))
-        while batch := await asyncio.to_thread(next, batches, None):
+        async for batch in _ahead(judge.batches(base_lines(file))):
             asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
             entries = await self._judged_by.read(blocked, asked, now=self._began)
+            reasons = dict.fromkeys(batch.repeated, "duplicate")
             if entries:
-                batch.reject(
-                    {line.line: "blacklisted" for line, key in zip(batch.good, asked, strict=True) if key in entries}
-                )
-            if repeated := await asyncio.to_thread(seen.add, batch.fingerprints):
-                batch.reject(dict.fromkeys(repeated, "duplicate"))
+                reasons |= {place: "blacklisted" for place, key in enumerate(asked) if key in entries}
+            if reasons:
+                batch.reject(reasons)
             await self._store.transact(stage, self._upload, batch.good, batch.bad, now=self.now())
             hit("upload.staged")
             done += batch.size
@@ -166,6 +162,17 @@ class _Loading:
                 await discard_staged(self._store, self._upload)
         except DatabaseGone:
             pass
+
+
+async def _ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
+    """Yield the batches; the next one is read and judged while the database takes the last."""
+    upcoming = asyncio.ensure_future(asyncio.to_thread(next, batches, None))
+    try:
+        while batch := await upcoming:
+            upcoming = asyncio.ensure_future(asyncio.to_thread(next, batches, None))
+            yield batch
+    finally:
+        await asyncio.gather(upcoming, return_exceptions=True)
 
 
 async def _result(store: Store, upload: Upload, *, already: bool = False) -> Loaded:
