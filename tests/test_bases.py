@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from dialerd import bases
-from dialerd.bases import files, judging, lines, loading, moving
+from dialerd.bases import files, lines, loading, moving
 from dialerd.bases.blacklists import _read_line
 from dialerd.bases.files import look
 from dialerd.bases.lines import Fields, is_header, read_line
@@ -57,7 +57,7 @@ def store(database_url: str) -> Iterator[Store]:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two lines a transaction."""
-    monkeypatch.setattr(judging, "MOST_LINES", 2)
+    monkeypatch.setattr(loading, "MOST_LINES", {"sqlite": 2, "postgresql": 2})
     monkeypatch.setattr(moving, "STEP", {"sqlite": 2, "postgresql": 2})
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from dialerd.addresses import usual
 from dialerd.bases.files import MOST_KEPT, Line
 from dialerd.bases.lines import PLAIN_SMS, Fields, is_header, read_line
-from dialerd.bases.seen import Seen
 from dialerd.examine import ZONE_NOT_ASKED, examine, providers_of
 from dialerd.model.campaign import Bases, Campaign
 from dialerd.model.errors import BadAddress, BadText
@@ -21,8 +20,7 @@ from dialerd.store.uploads import BadLine, NewLine
 
 __all__ = ["Batch", "Judge"]
 
-#: One transaction's lines: at most 50 ms on SQLite, of which the long ones make fewer.
-MOST_LINES = 1000
+#: One transaction's lines: long ones make fewer.
 MOST_CHARACTERS = 1 << 19
 
 
@@ -30,18 +28,18 @@ MOST_CHARACTERS = 1 << 19
 class Batch:
     """The next lines of a file.
 
-    Of the good lines, those at the places `repeated` say what one before them has said. Beside each stands the whole of
-    it, should it be rejected after all (`texts`).
+    Beside each good line stand what it has in common with others that would send the same thing to the same person
+    (`fingerprints`), and the whole of it, should it be rejected after all (`texts`).
     """
 
     size: int = 0
     good: list[NewLine] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
+    fingerprints: list[bytes] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    repeated: list[int] = field(default_factory=list)
 
     def reject(self, reasons: Mapping[int, str]) -> None:
-        """Take out the good lines at these places; to be done once."""
+        """Take out the good lines at these places; once, for they have others then."""
         self.bad += [_bad(self.good[place].line, reason, self.texts[place]) for place, reason in reasons.items()]
         self.good = [line for place, line in enumerate(self.good) if place not in reasons]
 
@@ -70,27 +68,23 @@ class Judge:
         self.channel = channel
         self._campaign = campaign
 
-    def batches(self, lines: Iterator[Line]) -> Iterator[Batch]:
-        """Yield the lines in batches that fit one transaction; a header is left out."""
-        seen = Seen()
-        batch, fingerprints, characters, first = Batch(), list[bytes](), 0, True
+    def batches(self, lines: Iterator[Line], *, most: int) -> Iterator[Batch]:
+        """Yield the lines in batches of at most so many, fewer if they are long; a header is left out."""
+        batch, characters, first = Batch(), 0, True
         for line in lines:
             header, first = first and is_header(line.text), False
             if header:
                 continue
-            if good := self._judge(line, batch):
-                fingerprints.append(_fingerprint(good))
+            self._judge(line, batch)
             batch.size += 1
             characters += len(line.text)
-            if batch.size == MOST_LINES or characters >= MOST_CHARACTERS:
-                batch.repeated = seen.add(fingerprints)
+            if batch.size == most or characters >= MOST_CHARACTERS:
                 yield batch
-                batch, fingerprints, characters = Batch(), [], 0
+                batch, characters = Batch(), 0
         if batch.size:
-            batch.repeated = seen.add(fingerprints)
             yield batch
 
-    def _judge(self, line: Line, batch: Batch) -> NewLine | None:
+    def _judge(self, line: Line, batch: Batch) -> None:
         number, text, whole = line
         plain = PLAIN_SMS.fullmatch(text) if self._quick and whole else None
         judged: NewLine | str | None = self._accept_plain(number, plain) if plain else None
@@ -98,10 +92,10 @@ class Judge:
             judged = self._accept(number, read_line(text, self.channel)) if whole else "too long"
         if isinstance(judged, str):
             batch.bad.append(_bad(number, judged, text))
-            return None
-        batch.good.append(judged)
-        batch.texts.append(text)
-        return judged
+        else:
+            batch.good.append(judged)
+            batch.fingerprints.append(_fingerprint(judged))
+            batch.texts.append(text)
 
     def _accept_plain(self, number: int, plain: re.Match[str]) -> NewLine | None:
         """Return a plain line of SMS as `_accept` would, at half its cost; None for any that it must look at."""

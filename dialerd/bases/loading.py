@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from dialerd.bases.judging import Batch, Judge
 from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
+from dialerd.bases.seen import Seen
 from dialerd.failpoint import hit
 from dialerd.model.errors import DatabaseGone, Refused, Unavailable, UnknownCampaign
 from dialerd.model.message import Channel, new_id
@@ -29,6 +30,8 @@ logger = log.get(__name__)
 
 #: The same file within this time is taken for the same upload, made again by mistake.
 SAME_FILE_S = 86_400
+#: Most lines of one transaction: SQLite's other writers wait no longer than 50 ms.
+MOST_LINES = {"sqlite": 1000, "postgresql": 5000}
 #: Rejected lines that are handed out with the result; the rest is in upload_error.
 SAMPLE = 20
 #: Rejected lines forgotten by one transaction.
@@ -138,21 +141,33 @@ class _Loading:
     async def stage(self, file: TextFile, judge: Judge, on_progress: Callable[[int, int], None] | None) -> None:
         """Read the file to its end, a batch of lines at a time, and keep what became of each."""
         done = 0
-        async for batch in _ahead(judge.batches(base_lines(file))):
+        batches = self._judged(file, judge)
+        upcoming = _next(batches)
+        try:
+            while batch := await asyncio.shield(upcoming):
+                # Read and judged while the database takes this one.
+                upcoming = _next(batches)
+                await self._store.transact(stage, self._upload, batch.good, batch.bad, now=self.now())
+                hit("upload.staged")
+                done += batch.size
+                if on_progress is not None:
+                    on_progress(done, max(done, file.line_count))
+        finally:
+            await asyncio.gather(upcoming, return_exceptions=True)
+        if not done:
+            raise Refused(f"{file.path} holds no lines")
+
+    def _judged(self, file: TextFile, judge: Judge) -> Iterator[Batch]:
+        """Yield the file's lines with all that speaks against them; this blocks."""
+        seen = Seen()
+        for batch in judge.batches(base_lines(file), most=MOST_LINES[self._store.dialect]):
             asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
-            entries = await self._judged_by.read(blocked, asked, now=self._began)
-            reasons = dict.fromkeys(batch.repeated, "duplicate")
-            if entries:
+            reasons = dict.fromkeys(seen.add(batch.fingerprints), "duplicate")
+            if entries := self._judged_by.read_here(blocked, asked, now=self._began):
                 reasons |= {place: "blacklisted" for place, key in enumerate(asked) if key in entries}
             if reasons:
                 batch.reject(reasons)
-            await self._store.transact(stage, self._upload, batch.good, batch.bad, now=self.now())
-            hit("upload.staged")
-            done += batch.size
-            if on_progress is not None:
-                on_progress(done, max(done, file.line_count))
-        if not done:
-            raise Refused(f"{file.path} holds no lines")
+            yield batch
 
     async def give_up(self, error: BaseException, reason: str | None) -> None:
         """Leave nothing behind; what a lost database or somebody's hurry leaves is deleted later (see tidy)."""
@@ -164,15 +179,8 @@ class _Loading:
             pass
 
 
-async def _ahead(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
-    """Yield the batches; the next one is read and judged while the database takes the last."""
-    upcoming = asyncio.ensure_future(asyncio.to_thread(next, batches, None))
-    try:
-        while batch := await upcoming:
-            upcoming = asyncio.ensure_future(asyncio.to_thread(next, batches, None))
-            yield batch
-    finally:
-        await asyncio.gather(upcoming, return_exceptions=True)
+def _next(batches: Iterator[Batch]) -> asyncio.Future[Batch | None]:
+    return asyncio.ensure_future(asyncio.to_thread(next, batches, None))
 
 
 async def _result(store: Store, upload: Upload, *, already: bool = False) -> Loaded:

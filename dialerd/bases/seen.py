@@ -26,7 +26,8 @@ class Seen:
         self._turn += 1
         # One statement that returns nothing: another thread of ours runs meanwhile, and is asked for its turn once.
         rows = ", ".join([f"(?{n}, ?1)" for n in range(2, len(first) + 2)])
-        added = self._scratch.execute(f"INSERT OR IGNORE INTO seen VALUES {rows}", [self._turn, *first]).rowcount
+        insert = f"INSERT OR IGNORE INTO seen VALUES {rows}"  # noqa: S608
+        added = self._scratch.execute(insert, [self._turn, *first]).rowcount
         if added == len(fingerprints):
             return []
         marks = ", ".join("?" * len(first))
