@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = ["Seen"]
 
@@ -18,16 +19,12 @@ class Seen:
 
     def add(self, fingerprints: Sequence[bytes]) -> list[int]:
         """Take the fingerprints of the next lines; return the places of those that came before: all but the first."""
-        first: dict[bytes, int] = {}
-        for place, fingerprint in enumerate(fingerprints):
-            first.setdefault(fingerprint, place)
+        first = dict(zip(reversed(fingerprints), range(len(fingerprints) - 1, -1, -1), strict=True))
         if not first:
             return []
         self._turn += 1
         # One statement that returns nothing: another thread of ours runs meanwhile, and is asked for its turn once.
-        rows = ", ".join([f"(?{n}, ?1)" for n in range(2, len(first) + 2)])
-        insert = f"INSERT OR IGNORE INTO seen VALUES {rows}"  # noqa: S608
-        added = self._scratch.execute(insert, [self._turn, *first]).rowcount
+        added = self._scratch.execute(_insert(len(first)), [self._turn, *first]).rowcount
         if added == len(fingerprints):
             return []
         marks = ", ".join("?" * len(first))
@@ -38,3 +35,9 @@ class Seen:
             for place, fingerprint in enumerate(fingerprints)
             if fingerprint in old or first[fingerprint] != place
         ]
+
+
+@lru_cache(maxsize=4)
+def _insert(count: int) -> str:
+    rows = ", ".join([f"(?{n}, ?1)" for n in range(2, count + 2)])
+    return f"INSERT OR IGNORE INTO seen VALUES {rows}"  # noqa: S608
