@@ -31,9 +31,7 @@ class Seen:
         before = f"SELECT fingerprint FROM seen WHERE turn < ? AND fingerprint IN ({marks})"  # noqa: S608
         old = {fingerprint for (fingerprint,) in self._scratch.execute(before, [self._turn, *first])}
         return [
-            place
-            for place, fingerprint in enumerate(fingerprints)
-            if fingerprint in old or first[fingerprint] != place
+            place for place, fingerprint in enumerate(fingerprints) if fingerprint in old or first[fingerprint] != place
         ]
 
 

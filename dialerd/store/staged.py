@@ -133,8 +133,8 @@ def _lock_unmoved(connection: Connection, upload: str, state: str) -> bool:
 def _next_step(connection: Connection, upload: str, after: int, most: int) -> Step:
     """Return how far one transaction may go: the lines of `most` numbers in a row, fewer if they are long.
 
-    By numbers, and the first of them alone: PostgreSQL knows nothing of a table that was just filled, and would read and
-    sort all that is left of it to find the first so many.
+    By numbers, and the first of them alone: PostgreSQL knows nothing of a table that was just filled, and would read
+    and sort all that is left of it to find the first so many.
     """
     first = connection.execute(
         sql_of("SELECT line FROM upload_line WHERE upload = :upload AND line > :after ORDER BY line LIMIT 1"),
