@@ -31,7 +31,7 @@ logger = log.get(__name__)
 #: The same file within this time is taken for the same upload, made again by mistake.
 SAME_FILE_S = 86_400
 #: Most lines of one transaction: SQLite's other writers wait no longer than 50 ms.
-MOST_LINES = {"sqlite": 1000, "postgresql": 5000}
+MOST_LINES = {"sqlite": 1000, "postgresql": 2000}
 #: Rejected lines that are handed out with the result; the rest is in upload_error.
 SAMPLE = 20
 #: Rejected lines forgotten by one transaction.
