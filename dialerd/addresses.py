@@ -7,7 +7,6 @@ characters other than ASCII.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 from dialerd.model.errors import BadAddress
 from dialerd.model.message import Channel, NumberFormat
 
-__all__ = ["Address", "canonical", "dialled", "read", "zones_of"]
+__all__ = ["Address", "canonical", "dialled", "read", "usual", "zones_of"]
 
 #: Longer texts are refused unread: an address has at most 254 octets (RFC 5321, erratum 1690), a number 15 digits.
 LONGEST_ADDRESS = 320
@@ -58,8 +57,7 @@ _SUBSCRIBERS = {PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE, PhoneNumberT
 _SHORT = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where a message goes: `value` in canonical form, and the time zones that the number may be in.
 
     `zone` holds their IANA names, sorted, with `|` between them; "" when they are unknown or were not asked for.
@@ -96,6 +94,11 @@ def read(destination: str, *, channel: Channel, region: str | None = None, with_
     number = _dialled(plus + digits, region)
     value = phonenumbers.format_number(number, PhoneNumberFormat.E164)[1:]
     return Address(value, _zone_of(number) if with_zone else "")
+
+
+def usual(destination: str, region: str) -> str | None:
+    """Return what `read` makes of digits as they are dialled within their region; None where only that can tell."""
+    return _usual("", destination, region) if destination.isdigit() and destination.isascii() else None
 
 
 def canonical(value: str, channel: Channel, region: str | None = None) -> str:
@@ -208,7 +211,8 @@ class _Plan(NamedTuple):
     abroad: re.Pattern[str]
     trunk: re.Pattern[str]
     general: re.Pattern[str]
-    valid: re.Pattern[str]
+    #: National numbers that are valid and have no other reading: longer than short codes, without a 0 in front.
+    usual: re.Pattern[str]
 
 
 @lru_cache(maxsize=512)
@@ -219,20 +223,20 @@ def _plan(region: str) -> _Plan | None:
         return None
     if phonenumbers.COUNTRY_CODE_TO_REGION_CODE[plan.country_code or 0] != (region,):
         return None
-    usual = plan.general_desc.possible_length
+    never = r"(?!)"
+    general = plan.general_desc.national_number_pattern or never
     kinds = (plan.premium_rate, plan.toll_free, plan.shared_cost, plan.voip, plan.personal_number, plan.pager)
     patterns = []
-    for kind in (*kinds, plan.uan, plan.voicemail, plan.fixed_line, plan.mobile):
+    for kind in (plan.mobile, plan.fixed_line, *kinds, plan.uan, plan.voicemail):
         if kind and kind.national_number_pattern:
-            lengths = "|".join(f"[0-9]{{{length}}}" for length in kind.possible_length or usual)
+            lengths = "|".join(f"[0-9]{{{n}}}" for n in kind.possible_length or plan.general_desc.possible_length)
             patterns.append(f"(?=(?:{lengths})\\Z)(?:{kind.national_number_pattern})")
-    never = r"(?!)"
     return _Plan(
         code=str(plan.country_code),
         abroad=re.compile(plan.international_prefix or never),
         trunk=re.compile(plan.national_prefix_for_parsing or never),
-        general=re.compile(plan.general_desc.national_number_pattern or never),
-        valid=re.compile("|".join(patterns) or never),
+        general=re.compile(general),
+        usual=re.compile(f"(?=[1-9][0-9]{{{_SHORT}}})(?=(?:{general})\\Z)(?:{'|'.join(patterns) or never})"),
     )
 
 
@@ -251,16 +255,11 @@ def _usual(plus: str, digits: str, region: str) -> str | None:
         national = digits[len(plan.code) :]
     elif plus:
         return None
-    trunk = plan.trunk.match(national)
-    if trunk and (any(trunk.groups()) or (trunk.end() and national is not digits)):
-        return None
-    if trunk:
+    if trunk := plan.trunk.match(national):
+        if trunk.lastindex or (trunk.end() and national is not digits):
+            return None
         national = national[trunk.end() :]
-    if len(national) <= _SHORT or national[0] == "0" or not plan.general.fullmatch(national):
-        return None
-    if not plan.valid.fullmatch(national):
-        return None
-    return plan.code + national
+    return plan.code + national if plan.usual.fullmatch(national) else None
 
 
 def _dialled(text: str, region: str) -> PhoneNumber:

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dialerd import addresses
 from dialerd.mail.wording import check
@@ -20,8 +19,7 @@ __all__ = ["ZONE_NOT_ASKED", "Examined", "accepts", "examine", "number_for", "pr
 ZONE_NOT_ASKED = "?"
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """Canonical address; the zones the recipient may be in (see addresses.zones_of); number of SMS parts."""
 
     address: str
@@ -51,8 +49,8 @@ def examine(
     if campaign.channel is Channel.EMAIL:
         check(campaign, address.value, data, details)
         return Examined(address.value, zone, 1)
-    variables = variables_of(details) if details else {}
-    parts = count_parts(filled(data, variables, missing=campaign.missing), campaign.unicode)
+    full = filled(data, variables_of(details), missing=campaign.missing) if details else data
+    parts = count_parts(full, campaign.unicode)
     if parts > campaign.max_parts:
         raise BadText(
             f"the text needs {parts} SMS parts, campaign {campaign.name} allows {campaign.max_parts}", "too long"

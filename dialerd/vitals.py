@@ -168,7 +168,7 @@ def _where_threads_are() -> dict[str, str]:
         thread.name: " > ".join(f"{call.name} ({Path(call.filename).name}:{call.lineno})" for call in calls[-CALLS:])
         for thread in threading.enumerate()
         if thread is not threading.main_thread() and (calls := traceback.extract_stack(frames.get(thread.ident or 0)))
-        if any(call.name in {"transact_here", "_read_here"} for call in calls)
+        if any(call.name in {"transact_here", "read_here"} for call in calls)
     }
 
 

@@ -12,9 +12,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from json.scanner import make_scanner
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from dialerd.model.message import BULK, Channel
 from dialerd.model.storable import is_storable
@@ -22,6 +21,7 @@ from dialerd.model.storable import is_storable
 __all__ = [
     "ADDRESS_WORDS",
     "CAMPAIGN_WORDS",
+    "PLAIN_SMS",
     "QUOTED",
     "Fields",
     "is_header",
@@ -35,8 +35,8 @@ __all__ = [
 QUOTED = re.compile(r'"((?:[^"]++|"")*+)"(?=;|\Z)')
 QUOTED_AT_END = re.compile(r';"((?:[^"]++|"")*+)"\Z')
 PRIORITY = re.compile(r"0*[1-9][0-9]{0,3}")
-#: Most lines of a base of SMS: there is one way to read them, and no quotes.
-PLAIN_SMS = re.compile(r'([^;"]*);([^;"]*);([^;"]+);([1-9][0-9]{0,3})')
+#: Most lines of a base of SMS: without quotes, and with a priority, there is one way to read them.
+PLAIN_SMS = re.compile(r'([^;"]*);([^;"]*);([^"]*);([1-9][0-9]{0,3})')
 #: What somebody may have meant as a priority: after it, a last `;` is no part of the text.
 NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 
@@ -74,8 +74,7 @@ ADDRESS_WORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """A line's fields as they stand there. `fault` is the reason why the priority or the variables cannot be read."""
 
     campaign: str

@@ -3,14 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dialerd import log
 from dialerd.bases.files import TextFile, look
-from dialerd.bases.judging import Judge
+from dialerd.bases.judging import Batch, Judge
 from dialerd.bases.lines import split_left
 from dialerd.bases.moving import discard_staged
 from dialerd.bases.rejected import base_lines
@@ -30,6 +30,8 @@ logger = log.get(__name__)
 
 #: The same file within this time is taken for the same upload, made again by mistake.
 SAME_FILE_S = 86_400
+#: Most lines of one transaction: SQLite's other writers wait no longer than 50 ms.
+MOST_LINES = {"sqlite": 1000, "postgresql": 2000}
 #: Rejected lines that are handed out with the result; the rest is in upload_error.
 SAMPLE = 20
 #: Rejected lines forgotten by one transaction.
@@ -138,25 +140,34 @@ class _Loading:
 
     async def stage(self, file: TextFile, judge: Judge, on_progress: Callable[[int, int], None] | None) -> None:
         """Read the file to its end, a batch of lines at a time, and keep what became of each."""
-        seen = Seen()
         done = 0
-        batches = judge.batches(base_lines(file))
-        while batch := await asyncio.to_thread(next, batches, None):
-            asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
-            entries = await self._judged_by.read(blocked, asked, now=self._began)
-            if entries:
-                batch.reject(
-                    {line.line: "blacklisted" for line, key in zip(batch.good, asked, strict=True) if key in entries}
-                )
-            if repeated := await asyncio.to_thread(seen.add, batch.fingerprints):
-                batch.reject(dict.fromkeys(repeated, "duplicate"))
-            await self._store.transact(stage, self._upload, batch.good, batch.bad, now=self.now())
-            hit("upload.staged")
-            done += batch.size
-            if on_progress is not None:
-                on_progress(done, max(done, file.line_count))
+        batches = self._judged(file, judge)
+        upcoming = _next(batches)
+        try:
+            while batch := await asyncio.shield(upcoming):
+                # Read and judged while the database takes this one.
+                upcoming = _next(batches)
+                await self._store.transact(stage, self._upload, batch.good, batch.bad, now=self.now())
+                hit("upload.staged")
+                done += batch.size
+                if on_progress is not None:
+                    on_progress(done, max(done, file.line_count))
+        finally:
+            await asyncio.gather(upcoming, return_exceptions=True)
         if not done:
             raise Refused(f"{file.path} holds no lines")
+
+    def _judged(self, file: TextFile, judge: Judge) -> Iterator[Batch]:
+        """Yield the file's lines with all that speaks against them; this blocks."""
+        seen = Seen()
+        for batch in judge.batches(base_lines(file), most=MOST_LINES[self._store.dialect]):
+            asked = [(judge.channel, line.address, line.campaign) for line in batch.good]
+            reasons = dict.fromkeys(seen.add(batch.fingerprints), "duplicate")
+            if entries := self._judged_by.read_here(blocked, asked, now=self._began):
+                reasons |= {place: "blacklisted" for place, key in enumerate(asked) if key in entries}
+            if reasons:
+                batch.reject(reasons)
+            yield batch
 
     async def give_up(self, error: BaseException, reason: str | None) -> None:
         """Leave nothing behind; what a lost database or somebody's hurry leaves is deleted later (see tidy)."""
@@ -166,6 +177,10 @@ class _Loading:
                 await discard_staged(self._store, self._upload)
         except DatabaseGone:
             pass
+
+
+def _next(batches: Iterator[Batch]) -> asyncio.Future[Batch | None]:
+    return asyncio.ensure_future(asyncio.to_thread(next, batches, None))
 
 
 async def _result(store: Store, upload: Upload, *, already: bool = False) -> Loaded:

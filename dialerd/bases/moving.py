@@ -12,7 +12,7 @@ from dialerd.store.uploads import abandon, has_abandoned, upload_of
 __all__ = ["discard_staged", "move", "tidy"]
 
 #: Most lines of one transaction: SQLite's other writers wait no longer than 50 ms.
-STEP = {"sqlite": 1000, "postgresql": 5000}
+STEP = {"sqlite": 2000, "postgresql": 5000}
 #: How long SQLite's other writers find the place free after a step, for each second that it took.
 BREATH = 0.25
 #: An upload that has shown no sign of life for so long is nobody's any more; one comes with every batch of lines.

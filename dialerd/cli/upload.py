@@ -15,6 +15,7 @@ from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
 from dialerd.cli.later import later
 from dialerd.cli.output import local, print_json, print_table, progress
+from dialerd.garbage import look_less_for_garbage
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
 
@@ -74,6 +75,7 @@ async def upload(
     if errors is not None:
         _refuse_unwritable(errors, file)
     load = _checked if check else _loaded
+    look_less_for_garbage()
     async with (
         frame.open_store() as store,
         load(

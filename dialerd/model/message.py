@@ -85,14 +85,22 @@ class Message:
 
 #: Ids whose random bits are drawn at once: asking the kernel for each took longer than the rest of it.
 CHANCES = 400
-_chances: list[bytes] = []
+_chances: list[str] = []
 # Of two processes that one became, each draws its own.
 os.register_at_fork(after_in_child=_chances.clear)
 
 
-def _drawn() -> list[bytes]:
-    drawn = os.urandom(10 * CHANCES)
-    return [drawn[start : start + 10] for start in range(0, len(drawn), 10)]
+#: The two bits before the last 62 are 10, the variant of RFC 9562: what a digit drawn by chance becomes there.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def _drawn() -> list[str]:
+    """Return what follows the time in as many ids: version, variant, and 74 bits of chance."""
+    drawn = os.urandom(10 * CHANCES).hex()
+    return [
+        f"7{drawn[n : n + 3]}-{_VARIANT[drawn[n + 3]]}{drawn[n + 4 : n + 7]}-{drawn[n + 7 : n + 19]}"
+        for n in range(0, len(drawn), 20)
+    ]
 
 
 def new_id() -> str:
@@ -107,8 +115,5 @@ def new_id() -> str:
         # Another thread may take what this one has drawn for the others, but not its own.
         chance, *others = _drawn()
         _chances.extend(others)
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(chance)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    now = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{now[:8]}-{now[8:]}-{chance}"

@@ -87,7 +87,7 @@ class Store:
     async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one function that only reads, on a worker thread; on SQLite it waits for no writer."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(self._read_here, function, *args, **kwargs))
+        return await loop.run_in_executor(self._threads, partial(self.read_here, function, *args, **kwargs))
 
     def transact_here(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -106,7 +106,8 @@ class Store:
                     raise DatabaseGone(f"gave up after {run} deadlocks: {error}") from error
         raise AssertionError("unreachable")
 
-    def _read_here(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def read_here(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one function that only reads on this thread: for code that runs in a thread of its own."""
         try:
             with translated_errors(), self._engine.connect() as connection:
                 reading = connection.execution_options(reading=True)

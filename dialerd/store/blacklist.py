@@ -44,8 +44,8 @@ def blocked(
     found = connection.execute(
         statement,
         {
-            "channels": bind_list(connection, sorted({channel for channel, _, _ in asked})),
-            "addresses": bind_list(connection, sorted({address for _, address, _ in asked})),
+            "channels": bind_list(connection, list({channel for channel, _, _ in asked})),
+            "addresses": bind_list(connection, list({address for _, address, _ in asked})),
             "now": now,
         },
     )

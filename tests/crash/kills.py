@@ -30,7 +30,7 @@ SEAMS: dict[str, dict[str, int]] = {
     "stopped": {"leave.written": 1, "settle.written": 3},
     "submitted": {"put.written": 80, "submit.committed": 80},
     "uploaded": {
-        "begin.written": 1, "stage.written": 3, "upload.staged": 3, "finish.written": 1, "upload.loaded": 1,
+        "begin.written": 1, "stage.written": 2, "upload.staged": 2, "finish.written": 1, "upload.loaded": 1,
         "move.written": 2, "upload.moved": 2,
     },
     "mailed": {"claim.committed": 4, "outbox.written": 50, "send.end": 50, "settle.written": 4, "settle.committed": 4},
