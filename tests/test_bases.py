@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +31,7 @@ from dialerd.model.message import Channel
 from dialerd.settings import DiscardProvider
 from dialerd.store import Store, blacklist, staged, uploads
 from dialerd.store.blacklist import Entry
+from tests.store.beside import while_others_write
 from tests.store.filled import NOW, migrated
 
 VENTAS = Campaign(name="Ventas->", channel=Channel.SMS, provider="p", region="UY")
@@ -825,33 +825,12 @@ async def test_others_write_while_a_base_loads(
     """On SQLite a base's transactions keep the one writer's place for less than 50 ms, and others come in between."""
     path = tmp_path / "large.csv"
     path.write_text("".join(f"Ventas->;09{number:07};Hola {number};5\n" for number in range(1_000_000, 1_020_000)))
-    took: list[float] = []
-    begin = Store.transact_here
-
-    def timed(store: Store, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        def alone(connection: Any, *inner: Any, **named: Any) -> Any:
-            # Its own work: what a busy machine does meanwhile says nothing about it.
-            began = time.thread_time()
-            try:
-                return function(connection, *inner, **named)
-            finally:
-                took.append(time.thread_time() - began)
-
-        return begin(store, alone, *args, **kwargs)
 
     async def load_and_move(store: Store) -> None:
         await bases.load(store, SETTINGS, path, now=NOW)
         await bases.move(store, clock=clock)
 
-    with migrated(sqlite_url) as store, migrated(sqlite_url) as other:
-        monkeypatch.setattr(Store, "transact_here", timed)
-        loading = asyncio.create_task(load_and_move(store))
-        number = 0
-        while not loading.done():
-            entry = Entry(channel=Channel.SMS, value=f"5989{number}")
-            await asyncio.to_thread(begin, other, blacklist.add, [entry], now=NOW)
-            number += 1
-        await loading
+    took, number = await while_others_write(sqlite_url, load_and_move, monkeypatch)
 
     assert len(took) >= 40
     assert max(took) < 0.05

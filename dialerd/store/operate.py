@@ -1,15 +1,15 @@
 """What an operator does to messages that wait: hold, release, cancel, resend, settle, give another priority.
 
-A selection may be a base of a million messages, so it is worked through in steps: `find` reads the next few seqs that
-match (on both databases that keeps no writer waiting), `act` changes those of them that still stand as they were found.
-What is being sent is never touched.
+A selection may be a base of a million messages, so it is worked through in steps: `find` reads the seqs that match, a
+page at a time (on both databases that keeps no writer waiting), `act` changes one step's, as far as they still stand as
+they were found. What is being sent is never touched.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
@@ -36,12 +36,14 @@ __all__ = [
     "cancel_scheduled",
     "find",
     "set_priority",
+    "size_of",
     "waiting",
     "whereabouts",
 ]
 
-#: Messages changed by one transaction: at most 50 ms on SQLite.
-STEP = 300
+#: Most messages changed by one transaction, fewer if they are long: SQLite's other writers wait no longer than 50 ms.
+STEP = {"sqlite": 500, "postgresql": 5000}
+MOST_CHARACTERS = 1 << 20
 
 #: Rows of the spool looked at by one reading transaction.
 SCAN = 20_000
@@ -51,6 +53,8 @@ SHOWN = (
     " queued_at, last_error"
 )
 SCHEDULED = "id, campaign, destination, data, calldate, agent, source, details, parts, address"
+
+T = TypeVar("T")
 
 EXAMPLE_ID = "01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e"
 
@@ -93,14 +97,19 @@ class Verb:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The messages of one page that a verb may touch, and how many others matched, by state.
+    """The messages of one page that a verb may touch, in steps for `act`, and how many others matched, by state.
 
     `last_seq` is where to go on; None after the last page.
     """
 
-    seqs: list[int]
+    steps: list[list[int]]
     others: dict[State, int]
     last_seq: int | None
+
+    @property
+    def seqs(self) -> list[int]:
+        """All of them, first in first out."""
+        return [seq for step in self.steps for seq in step]
 
 
 WAITING = frozenset({State.QUEUED, State.DEFERRED})
@@ -133,7 +142,7 @@ def set_priority(priority: int) -> Verb:
 
 
 def find(
-    connection: Connection, selection: Selection, verb: Verb, *, after_seq: int, up_to_seq: int, most: int = STEP
+    connection: Connection, selection: Selection, verb: Verb, *, after_seq: int, up_to_seq: int, most: int = SCAN
 ) -> Found:
     """Return the next messages of a selection, first in first out, at most `most` that the verb may touch.
 
@@ -141,19 +150,42 @@ def find(
     """
     end, is_last = _page_end(connection, selection, after_seq, up_to_seq)
     rows = connection.execute(
-        text(f"SELECT seq, state FROM sms_spool WHERE {_condition(connection, selection)} ORDER BY seq"),
+        text(
+            f"SELECT seq, state, {size_of(connection)} FROM sms_spool WHERE {_condition(connection, selection)}"
+            " ORDER BY seq"
+        ),
         _bound(connection, selection, after_seq, end),
     )
-    seqs: list[int] = []
+    meant: list[tuple[int, int]] = []
     others: dict[State, int] = {}
-    for seq, state in rows:
+    for seq, state, size in rows:
         if state not in verb.of:
             others[State(state)] = others.get(State(state), 0) + 1
             continue
-        seqs.append(seq)
-        if len(seqs) == most:
-            return Found(seqs, others, seq)
-    return Found(seqs, others, None if is_last else end)
+        meant.append((seq, size))
+        if len(meant) == most:
+            return Found(list(_steps(connection, meant)), others, seq)
+    return Found(list(_steps(connection, meant)), others, None if is_last else end)
+
+
+def size_of(connection: Connection) -> str:
+    """Return the SQL expression for about how much a message takes, in bytes or characters."""
+    size = "pg_column_size" if connection.dialect.name == "postgresql" else "length"
+    return f"{size}(data) + coalesce({size}(details), 0)"
+
+
+def _steps(connection: Connection, meant: Sequence[tuple[T, int]]) -> Iterator[list[T]]:
+    """Yield what one transaction may take after the other, of messages with their sizes."""
+    step: list[T] = []
+    characters = 0
+    for one, size in meant:
+        if len(step) == STEP[connection.dialect.name] or (step and characters + size > MOST_CHARACTERS):
+            yield step
+            step, characters = [], 0
+        step.append(one)
+        characters += size
+    if step:
+        yield step
 
 
 def act(connection: Connection, selection: Selection, verb: Verb, seqs: Sequence[int], *, now: datetime) -> int:
@@ -175,8 +207,8 @@ def act(connection: Connection, selection: Selection, verb: Verb, seqs: Sequence
     return connection.execute(statement, bound | {"now": now if on_postgresql else instant_text(now)}).rowcount
 
 
-def cancel_scheduled(connection: Connection, selection: Selection, *, now: datetime, most: int = STEP) -> int:
-    """Move messages of a selection that are still in sms_scheduler to sms_repo, soonest first; return how many.
+def cancel_scheduled(connection: Connection, selection: Selection, *, now: datetime) -> int:
+    """Move some messages of a selection that are still in sms_scheduler to sms_repo, soonest first; return how many.
 
     Only ids and the campaign can select them: they have no state, and no base before they are promoted.
     """
@@ -190,12 +222,16 @@ def cancel_scheduled(connection: Connection, selection: Selection, *, now: datet
         conditions.append("campaign = :campaign")
     found = connection.execute(
         text(
-            f"SELECT id FROM sms_scheduler WHERE {' AND '.join(conditions)} ORDER BY calldate LIMIT :most"
-            f"{' FOR UPDATE' if on_postgresql else ''}"
+            f"SELECT id, {size_of(connection)} FROM sms_scheduler WHERE {' AND '.join(conditions)} ORDER BY calldate"
+            f" LIMIT :most{' FOR UPDATE' if on_postgresql else ''}"
         ).columns(id=MessageId),
-        {"ids": bind_list(connection, selection.ids), "campaign": selection.campaign, "most": most},
+        {
+            "ids": bind_list(connection, selection.ids),
+            "campaign": selection.campaign,
+            "most": STEP[connection.dialect.name],
+        },
     )
-    ids = bind_list(connection, list(found.scalars()))
+    ids = bind_list(connection, next(_steps(connection, [(id_, size) for id_, size in found]), []))
     moved = connection.execute(
         text(
             f"INSERT INTO sms_repo ({SCHEDULED}, priority, status, dateprocessed, attempts, error)"
