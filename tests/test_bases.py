@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -309,15 +310,36 @@ def test_what_is_no_text_is_refused_by_name(tmp_path: Path, content: bytes, name
 
 
 def test_pipe_is_refused(tmp_path: Path) -> None:
-    """What can be read only once is refused."""
+    """What can be read only once is refused, and nobody waits until somebody writes into it."""
     path = tmp_path / "x"
     os.mkfifo(path)
-    keep = os.open(path, os.O_RDWR)
+
+    with pytest.raises(Refused, match="no regular file"):
+        look(path)
+
+
+def test_a_file_of_zeros_is_refused_unread(tmp_path: Path) -> None:
+    """Of a file of zeros, as a full or broken disk leaves it, the beginning is read, and no more memory taken."""
+    path = tmp_path / "zeros.csv"
+    with path.open("wb") as file:
+        file.truncate(100 << 20)
+
+    tracemalloc.start()
     try:
-        with pytest.raises(Refused, match="no regular file"):
+        with pytest.raises(Refused, match=r"zeros\.csv is a binary file: .* the first in line 1;"):
             look(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
-        os.close(keep)
+        tracemalloc.stop()
+
+
+def test_a_nul_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One NUL in a large base can be found."""
+    monkeypatch.setattr(files, "BLOCK", 8)
+    path = written(tmp_path, *["12345678"] * 5, "1\x002")
+
+    with pytest.raises(Refused, match="the first in line 6;"):
+        look(path)
 
 
 def test_long_line_is_skipped_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,6 +416,45 @@ async def test_good_lines_load_and_bad_ones_say_why(store: Store, tmp_path: Path
         store,
         "SELECT campaign, destination, address, data, priority, base, state, parts FROM sms_spool ORDER BY seq",
     )
+
+
+async def test_a_line_of_ten_megabytes_is_left_out(store: Store, tmp_path: Path) -> None:
+    """A line of 10 MB, as a lost line end makes it, is rejected as too long and never in memory; the others load."""
+    path = tmp_path / "base.csv"
+    with path.open("w") as file:
+        file.write("Ventas->;098344484;before;5\nVentas->;098344485;")
+        for _ in range(10):
+            file.write("x" * (1 << 20))
+        file.write(";5\nVentas->;098344486;after;5\n")
+
+    tracemalloc.start()
+    try:
+        loaded = await bases.load(store, SETTINGS, path, now=NOW)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert [(2, "too long", 500)] == [(bad.line, bad.reason, len(bad.text)) for bad in loaded.errors]
+    assert await bases.move(store, clock=clock) == 2
+    assert ["before", "after"] == texts(store)
+    assert peak < 10 << 20
+
+
+async def test_numbers_as_a_spreadsheet_mangles_them(store: Store, tmp_path: Path) -> None:
+    """5,49E+10 is a bad number, and not 549 or 54900000000; the good lines around it load."""
+    mangled = ["5,49E+10", "5.49E+10", "5,49e+10", '"5,49E+10"', "59898344484.0", "59898344484,00"]
+    path = written(
+        tmp_path,
+        "Ventas->;098344484;first;5",
+        *(f"Ventas->;{number};x;5" for number in mangled),
+        "Ventas->;098.344.485;last;5",
+    )
+
+    loaded = await bases.load(store, SETTINGS, path, now=NOW)
+
+    assert [(line, "bad number") for line in range(2, 8)] == [(bad.line, bad.reason) for bad in loaded.errors]
+    assert await bases.move(store, clock=clock) == 2
+    assert ["first", "last"] == texts(store)
 
 
 async def test_first_reason_counts(store: Store, tmp_path: Path) -> None:
