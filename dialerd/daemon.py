@@ -1,7 +1,6 @@
 """The composition root: builds every part, starts them, drains them, stops them."""
 
 import asyncio
-import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,6 +15,7 @@ from dialerd.api import Api
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
 from dialerd.examine import Examined, accepts, examine, providers_of
+from dialerd.garbage import look_less_for_garbage
 from dialerd.inbox import Inbox
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
@@ -34,7 +34,7 @@ from dialerd.tasks import RESTART_S, kept_up, plain_errors
 from dialerd.ticker import Ticker
 from dialerd.vitals import Vitals
 
-__all__ = ["Doors", "Parts", "built", "look_less_for_garbage", "opened", "reloaded", "run", "utcnow"]
+__all__ = ["Doors", "Parts", "built", "opened", "reloaded", "run", "utcnow"]
 
 logger = log.get(__name__)
 
@@ -44,8 +44,6 @@ LAST_WORDS_S = 20.0
 LAST_CALLS_S = 3.0
 #: And so long it takes at most to leave.
 LEAVE_S = 10.0
-#: How many new objects make the garbage collector look at them, and how many such looks make it look further.
-GARBAGE = (20_000, 10, 10)
 
 
 def utcnow() -> datetime:
@@ -178,15 +176,6 @@ async def opened(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         store.close()
-
-
-def look_less_for_garbage() -> None:
-    """Leave what stands now alone: it stands to the end, and messages come and go in no cycles.
-
-    A garbage collector that walks through all modules every few hundred messages took an eighth of the time of a drain.
-    """
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from dialerd import log
 from dialerd.api import Api
-from dialerd.daemon import Doors, look_less_for_garbage, opened, reloaded, utcnow
+from dialerd.daemon import Doors, opened, reloaded, utcnow
+from dialerd.garbage import look_less_for_garbage
 from dialerd.model.errors import Refused
 from dialerd.notify import Notifier
 from dialerd.settings import Settings

@@ -896,3 +896,19 @@ async def test_others_write_while_a_base_loads(
     assert len(took) >= 40
     assert max(took) < 0.05
     assert number >= 20
+
+
+async def test_others_write_while_a_blacklist_is_imported(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite an import's transactions keep the one writer's place for less than 50 ms, others come in between."""
+    path = written(tmp_path, *(f"09{number:07};Ventas->;STOP por SMS" for number in range(1_000_000, 1_010_000)))
+
+    async def load(store: Store) -> None:
+        assert (await bases.load_blacklist(store, SETTINGS, path, now=NOW)).added == 10_000
+
+    took, number = await while_others_write(sqlite_url, load, monkeypatch)
+
+    assert len(took) == 10
+    assert max(took) < 0.05
+    assert number >= 5
