@@ -22,6 +22,7 @@ from dialerd.store.settle import Ending, finish_waiting
 
 __all__ = [
     "CANCEL",
+    "COLUMNS",
     "HOLD",
     "RELEASE",
     "RESEND",
@@ -48,10 +49,11 @@ MOST_CHARACTERS = 1 << 20
 #: Rows of the spool looked at by one reading transaction.
 SCAN = 20_000
 
-SHOWN = (
-    "id, campaign, destination, data, priority, base, calldate, agent, source, details, state, due_at, attempts, node,"
-    " queued_at, last_error"
-)
+#: What is shown of a message that waits: what the outside may rely on, in the documented order.
+COLUMNS = (
+    "id", "campaign", "destination", "data", "priority", "base", "calldate", "agent", "source", "details", "state",
+    "due_at", "attempts", "node", "queued_at", "last_error",
+)  # fmt: skip
 SCHEDULED = "id, campaign, destination, data, calldate, agent, source, details, parts, address"
 
 T = TypeVar("T")
@@ -263,16 +265,22 @@ def waiting(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Return the next messages of a selection (an empty one means all) and where to go on, None after the last page.
 
-    Like `find`, it looks at a bounded number of rows.
+    Like `find`, it looks at a bounded number of rows; where texts are long, it returns fewer than `most`.
     """
     end, is_last = _page_end(connection, selection, after_seq, up_to_seq)
-    statement = text(
-        f"SELECT seq, {SHOWN} FROM sms_spool WHERE {_condition(connection, selection)} ORDER BY seq LIMIT :most"
-    ).columns(id=MessageId, details=JSON_DETAILS, calldate=Instant, due_at=Instant, queued_at=Instant)
-    rows = connection.execute(statement, _bound(connection, selection, after_seq, end) | {"most": most}).all()
-    values = [dict(zip(SHOWN.split(", "), row[1:], strict=True)) for row in rows]
-    if len(rows) == most:
-        return values, rows[-1].seq
+    where, bound = _condition(connection, selection), _bound(connection, selection, after_seq, end) | {"most": most}
+    sizes = connection.execute(
+        text(f"SELECT seq, {size_of(connection)} FROM sms_spool WHERE {where} ORDER BY seq LIMIT :most"), bound
+    ).all()
+    seqs = next(_steps(connection, [(seq, size) for seq, size in sizes]), [])
+    if not seqs:
+        return [], None if is_last else end
+    statement = text(f"SELECT {', '.join(COLUMNS)} FROM sms_spool WHERE {where} ORDER BY seq").columns(
+        id=MessageId, details=JSON_DETAILS, calldate=Instant, due_at=Instant, queued_at=Instant
+    )
+    values = [dict(row._mapping) for row in connection.execute(statement, bound | {"end": seqs[-1]})]
+    if len(seqs) < len(sizes) or len(sizes) == most:
+        return values, seqs[-1]
     return values, None if is_last else end
 
 
@@ -280,11 +288,12 @@ def _page_end(connection: Connection, selection: Selection, after_seq: int, up_t
     """Return the last seq of the page behind `after_seq`, and whether it is the last page; ids are one page."""
     if selection.ids:
         return up_to_seq, True
-    end: int | None = connection.execute(
-        text("SELECT seq FROM sms_spool WHERE seq > :after AND seq <= :up_to ORDER BY seq LIMIT 1 OFFSET :scan"),
-        {"after": after_seq, "up_to": up_to_seq, "scan": SCAN - 1},
+    first: int | None = connection.execute(
+        text("SELECT min(seq) FROM sms_spool WHERE seq > :after"), {"after": after_seq}
     ).scalar()
-    return (up_to_seq, True) if end is None else (end, False)
+    # Seqs without a row between them only make the page shorter.
+    end = up_to_seq if first is None else min(first + SCAN - 1, up_to_seq)
+    return end, end == up_to_seq
 
 
 def _condition(connection: Connection, selection: Selection) -> str:

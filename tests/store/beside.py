@@ -41,13 +41,15 @@ async def while_others_write(
         monkeypatch.setattr(Store, "transact_here", timed)
         # The tests' own heap is none of the work's: walking through it takes longer than any write.
         gc.disable()
-        working = asyncio.create_task(worked(store))
-        number = 0
-        while not working.done():
-            entry = Entry(channel=Channel.SMS, value=f"5989{number}")
-            await asyncio.to_thread(begin, other, blacklist.add, [entry], now=NOW)
-            number += 1
-        gc.enable()
-        await working
-        monkeypatch.setattr(Store, "transact_here", begin)
+        try:
+            working = asyncio.create_task(worked(store))
+            number = 0
+            while not working.done():
+                entry = Entry(channel=Channel.SMS, value=f"5989{number}")
+                await asyncio.to_thread(begin, other, blacklist.add, [entry], now=NOW)
+                number += 1
+            await working
+        finally:
+            gc.enable()
+            monkeypatch.setattr(Store, "transact_here", begin)
     return took, number
