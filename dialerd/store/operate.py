@@ -6,10 +6,10 @@ they were found. What is being sent is never touched.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
@@ -19,6 +19,7 @@ from dialerd.model.message import URGENT, State, Status
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import JSON_DETAILS, Instant, MessageId, instant_text
 from dialerd.store.settle import Ending, finish_waiting
+from dialerd.store.sizes import portions, size_of
 
 __all__ = [
     "CANCEL",
@@ -37,14 +38,12 @@ __all__ = [
     "cancel_scheduled",
     "find",
     "set_priority",
-    "size_of",
     "waiting",
     "whereabouts",
 ]
 
 #: Most messages changed by one transaction, fewer if they are long: SQLite's other writers wait no longer than 50 ms.
 STEP = {"sqlite": 500, "postgresql": 5000}
-MOST_CHARACTERS = 1 << 20
 
 #: Rows of the spool looked at by one reading transaction.
 SCAN = 20_000
@@ -55,8 +54,6 @@ COLUMNS = (
     "due_at", "attempts", "node", "queued_at", "last_error",
 )  # fmt: skip
 SCHEDULED = "id, campaign, destination, data, calldate, agent, source, details, parts, address"
-
-T = TypeVar("T")
 
 EXAMPLE_ID = "01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e"
 
@@ -166,28 +163,8 @@ def find(
             continue
         meant.append((seq, size))
         if len(meant) == most:
-            return Found(list(_steps(connection, meant)), others, seq)
-    return Found(list(_steps(connection, meant)), others, None if is_last else end)
-
-
-def size_of(connection: Connection) -> str:
-    """Return the SQL expression for about how much a message takes, in bytes or characters."""
-    size = "pg_column_size" if connection.dialect.name == "postgresql" else "length"
-    return f"{size}(data) + coalesce({size}(details), 0)"
-
-
-def _steps(connection: Connection, meant: Sequence[tuple[T, int]]) -> Iterator[list[T]]:
-    """Yield what one transaction may take after the other, of messages with their sizes."""
-    step: list[T] = []
-    characters = 0
-    for one, size in meant:
-        if len(step) == STEP[connection.dialect.name] or (step and characters + size > MOST_CHARACTERS):
-            yield step
-            step, characters = [], 0
-        step.append(one)
-        characters += size
-    if step:
-        yield step
+            return Found(list(portions(meant, STEP[connection.dialect.name])), others, seq)
+    return Found(list(portions(meant, STEP[connection.dialect.name])), others, None if is_last else end)
 
 
 def act(connection: Connection, selection: Selection, verb: Verb, seqs: Sequence[int], *, now: datetime) -> int:
@@ -233,7 +210,7 @@ def cancel_scheduled(connection: Connection, selection: Selection, *, now: datet
             "most": STEP[connection.dialect.name],
         },
     )
-    ids = bind_list(connection, next(_steps(connection, [(id_, size) for id_, size in found]), []))
+    ids = bind_list(connection, next(portions(((id_, size) for id_, size in found), STEP[connection.dialect.name]), []))
     moved = connection.execute(
         text(
             f"INSERT INTO sms_repo ({SCHEDULED}, priority, status, dateprocessed, attempts, error)"
@@ -272,7 +249,7 @@ def waiting(
     sizes = connection.execute(
         text(f"SELECT seq, {size_of(connection)} FROM sms_spool WHERE {where} ORDER BY seq LIMIT :most"), bound
     ).all()
-    seqs = next(_steps(connection, [(seq, size) for seq, size in sizes]), [])
+    seqs: list[int] = next(portions(((seq, size) for seq, size in sizes), most), [])
     if not seqs:
         return [], None if is_last else end
     statement = text(f"SELECT {', '.join(COLUMNS)} FROM sms_spool WHERE {where} ORDER BY seq").columns(

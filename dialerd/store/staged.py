@@ -16,7 +16,8 @@ from sqlalchemy.engine import Connection
 
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import Instant, MessageId
-from dialerd.store.operate import Selection, Verb, size_of
+from dialerd.store.operate import Selection, Verb
+from dialerd.store.sizes import size_of
 from dialerd.store.uploads import sql_of
 
 __all__ = ["Step", "act_staged", "discard", "failed_unmoved", "move", "unmoved"]

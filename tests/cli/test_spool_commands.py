@@ -245,16 +245,18 @@ def test_export_of_a_base_that_waits(store: Store, config: Path, monkeypatch: py
     assert [ids[0]] == [json.loads(line)["id"] for line in lines]
 
 
-def test_an_export_of_long_mails_needs_little_memory(tmp_path: Path, sqlite_url: str) -> None:
+@pytest.mark.parametrize("place", ["spool", "repo"])
+def test_an_export_of_long_mails_needs_little_memory(tmp_path: Path, sqlite_url: str, place: str) -> None:
     """However long the texts, no more of them are read at once than one transaction changes."""
+    put = spooled if place == "spool" else repoed
     with migrated(sqlite_url) as store:
-        spooled(store, *({"data": str(n) + "x" * 400_000} for n in range(20)))
+        put(store, *({"data": str(n) + "x" * 400_000} for n in range(20)))
     config = configure(tmp_path, url=sqlite_url)
     output = tmp_path / "waiting.csv"
 
     tracemalloc.start()
     try:
-        assert 0 == call("spool", "export", "--output", output, config=config).exit_code
+        assert 0 == call(place, "export", "--output", output, config=config).exit_code
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -7,7 +7,7 @@ import pytest
 
 from dialerd.model.errors import Refused
 from dialerd.model.message import State, new_id
-from dialerd.store import Store, operate
+from dialerd.store import Store, operate, sizes
 from dialerd.store.operate import (
     CANCEL,
     HOLD,
@@ -135,7 +135,7 @@ def test_a_step_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_long_messages_make_short_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step ends after so many messages, or characters of their texts and details, and holds one message at least."""
     monkeypatch.setattr(operate, "STEP", {"sqlite": 3, "postgresql": 3})
-    monkeypatch.setattr(operate, "MOST_CHARACTERS", 100)
+    monkeypatch.setattr(sizes, "MOST_CHARACTERS", 100)
     long, half = {"data": "x" * 200}, {"data": "", "details": {"subject": "x" * 22}}
     spooled(store, {}, {}, {}, {}, long, half, half, half)
     newest = store.transact_here(newest_seq)
