@@ -22,7 +22,7 @@ from dialerd.model.message import Channel
 if TYPE_CHECKING:
     from dialerd import bases
     from dialerd.settings import Settings
-    from dialerd.store import Store
+    from dialerd.store import Connection, Store
     from dialerd.store import blacklist as table
     from dialerd.store.blacklist import Entry
 else:
@@ -196,15 +196,13 @@ async def import_entries(
 async def _pages(store: Store, channel: Channel | None, campaign: str | None) -> AsyncIterator[list[Entry]]:
     """Yield the entries of a scope, page by page; read by key, so that nobody waits for us."""
     after = 0
-    while page := await _page(store, after):
+    while page := await store.read(_page, after, channel, campaign):
         after = page[-1][0]
-        wanted = [entry for _, entry in page if channel in (None, entry.channel) and campaign in (None, entry.campaign)]
-        if wanted:
-            yield wanted
+        yield [entry for _, entry in page]
 
 
-async def _page(store: Store, after: int) -> list[tuple[int, Entry]]:
-    return await store.read(lambda connection: list(table.entries(connection, after=after, most=PAGE)))
+def _page(connection: Connection, after: int, channel: Channel | None, campaign: str | None) -> list[tuple[int, Entry]]:
+    return list(table.entries(connection, after=after, most=PAGE, channel=channel, campaign=campaign))
 
 
 def _shown(entry: Entry) -> dict[str, str | None]:
