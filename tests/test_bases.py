@@ -457,6 +457,53 @@ async def test_numbers_as_a_spreadsheet_mangles_them(store: Store, tmp_path: Pat
     assert ["first", "last"] == texts(store)
 
 
+EXCEL = "\ufeff" + (
+    "Campaña\tTeléfono\tTexto\tPrioridad\r\n"
+    "Ventas->\t098344484\tHola señor; son 5€\t5\r\n"
+    'Ventas->\t098344485\t"Dijo ""sí"", y ya"\t\r\n'
+    "Ventas->\t098344486\ttres\t7\t\t\r\n"
+    "Ventas->\t098344487\tone\ttab too many\t7\r\n"
+)
+
+
+async def test_unicode_text_from_excel(store: Store, tmp_path: Path) -> None:
+    """Excel writes UTF-16 with tabs between the fields: it loads as it is, and what is rejected can be corrected."""
+    path = tmp_path / "base.txt"
+    path.write_bytes(EXCEL.encode("utf-16-le"))
+
+    loaded = await bases.load(store, SETTINGS, path, now=NOW)
+
+    assert [(5, "unknown campaign")] == [(bad.line, bad.reason) for bad in loaded.errors]
+    assert await bases.move(store, clock=clock) == 3
+    assert [("Hola señor; son 5€", 5), ('Dijo "sí", y ya', 9999), ("tres", 7)] == found(
+        store, "SELECT data, priority FROM sms_spool ORDER BY seq"
+    )
+
+
+async def test_mails_from_excel(store: Store, tmp_path: Path) -> None:
+    """With tabs between the fields, a mail's variables are read as well."""
+    path = written(tmp_path, 'News\tana@example.com\t"<p class=""a"">; {{Var}}</p>"\tAsunto\t"""Var"":""a;b"""\t3')
+
+    assert (await bases.load(store, SETTINGS, path, now=NOW)).accepted == 1
+    await bases.move(store, clock=clock)
+
+    ((data, details, priority),) = found(store, "SELECT data, details, priority FROM sms_spool")
+    details = json.loads(details) if isinstance(details, str) else details
+    assert ('<p class="a">; {{Var}}</p>', 3) == (data, priority)
+    assert {"subject": "Asunto", "variables": {"Var": "a;b"}} == details
+
+
+async def test_a_line_that_names_the_separator(store: Store, tmp_path: Path) -> None:
+    """`sep=;`, which tells Excel what to read, is no line of a base, and a header may follow; others are refused."""
+    path = written(tmp_path, "sep=;", "campaña;numero;texto;prioridad", "Ventas->;098344484;hola;5")
+
+    loaded = await bases.load(store, SETTINGS, path, now=NOW)
+    assert (1, 0) == (loaded.accepted, loaded.rejected)
+
+    with pytest.raises(Refused, match="',' stands between"):
+        await bases.load(store, SETTINGS, written(tmp_path, "sep=,", "Ventas->,098344484,hola,5"), now=NOW)
+
+
 async def test_first_reason_counts(store: Store, tmp_path: Path) -> None:
     """A line with several faults is rejected for the first of them in the order of the fields."""
     path = written(
