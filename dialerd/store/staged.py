@@ -17,7 +17,6 @@ from sqlalchemy.engine import Connection
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import Instant, MessageId
 from dialerd.store.operate import Selection, Verb
-from dialerd.store.sizes import size_of
 from dialerd.store.uploads import sql_of
 
 __all__ = ["Step", "act_staged", "discard", "failed_unmoved", "move", "unmoved"]
@@ -133,8 +132,9 @@ def _lock_unmoved(connection: Connection, upload: str, state: str) -> bool:
 
 def _next_step(connection: Connection, upload: str, after: int, most: int) -> Step:
     """Return how far one transaction may go: `most` lines, fewer if they are long."""
+    size = "pg_column_size" if connection.dialect.name == "postgresql" else "length"
     next_lines = (
-        f"SELECT line, {size_of(connection)} AS size FROM upload_line"
+        f"SELECT line, {size}(data) + coalesce({size}(details), 0) AS size FROM upload_line"
         " WHERE upload = :upload AND line > :after ORDER BY line LIMIT :most"
     )
     bound = {"upload": upload, "after": after, "most": most}
