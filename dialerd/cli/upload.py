@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dialerd.store import Store
     from dialerd.store import status as status_table
     from dialerd.store import uploads as uploads_table
+    from dialerd.store.uploads import BadLine
 else:
     bases, uploads_table = later("dialerd.bases", "dialerd.store.uploads")
     (status_table,) = later("dialerd.store.status")
@@ -83,7 +84,8 @@ async def upload(
     ):  # fmt: skip
         if errors is not None:
             await bases.write_rejected(judged, loaded.upload, file, errors)
-    _print_json(loaded, check=check) if as_json else _print(loaded, errors, check=check)
+    told = [(bad, bases.explained(frame.settings, bad, campaign=campaign)) for bad in loaded.errors]
+    _print_json(loaded, told, check=check) if as_json else _print(loaded, told, errors, check=check)
     if not loaded.accepted:
         raise Refused(f"{file}: no line was accepted, {loaded.rejected:,} rejected")
 
@@ -106,7 +108,7 @@ async def _checked(store: Store, settings: Settings, file: Path, **options: Any)
             yield checked
 
 
-def _print(loaded: Loaded, errors: Path | None, *, check: bool) -> None:
+def _print(loaded: Loaded, told: list[tuple[BadLine, str | None]], errors: Path | None, *, check: bool) -> None:
     if check and not loaded.already:
         click.echo(f"Base {loaded.base}: {loaded.accepted:,} would be accepted, {loaded.rejected:,} rejected.")
         click.echo("Nothing was loaded.")
@@ -118,15 +120,20 @@ def _print(loaded: Loaded, errors: Path | None, *, check: bool) -> None:
     else:
         click.echo(f"Base {loaded.base}: {loaded.accepted:,} accepted, {loaded.rejected:,} rejected.")
         click.echo(f"Upload {loaded.upload}")
-    for bad in loaded.errors:
-        shown = "".join(letter if letter.isprintable() else " " for letter in bad.text)
-        click.echo(f"  line {bad.line}: {bad.reason}: {shown}")
+    for bad, why in told:
+        click.echo(f"  line {bad.line}: {bad.reason}: {_printable(bad.text)}")
+        if why:
+            click.echo(f"    {_printable(why)}")
     more = loaded.rejected - len(loaded.errors)
     if more > 0:
         click.echo(f"  … and {more:,} more" + ("" if errors else " (--errors FILE writes all)"))
 
 
-def _print_json(loaded: Loaded, *, check: bool) -> None:
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _print_json(loaded: Loaded, told: list[tuple[BadLine, str | None]], *, check: bool) -> None:
     print_json(
         {
             "upload": None if check and not loaded.already else loaded.upload,
@@ -134,7 +141,9 @@ def _print_json(loaded: Loaded, *, check: bool) -> None:
             "accepted": loaded.accepted,
             "rejected": loaded.rejected,
             "already": loaded.already,
-            "errors": [{"line": bad.line, "reason": bad.reason, "text": bad.text} for bad in loaded.errors],
+            "errors": [
+                {"line": bad.line, "reason": bad.reason, "text": bad.text, "explanation": why} for bad, why in told
+            ],
         }
     )
 
