@@ -13,7 +13,7 @@ from dialerd.cli.completion import campaign_names
 from dialerd.cli.exporting import PAGE, Export, exporting
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
-from dialerd.cli.output import JsonPages, Pages, TablePages, local, print_json, progress
+from dialerd.cli.output import JsonPages, Pages, TablePages, local, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from dialerd import operating
     from dialerd.settings import Settings
-    from dialerd.store import Store, operate, staged, uploads
+    from dialerd.store import Store, operate, staged, status, uploads
     from dialerd.store import spool as table
     from dialerd.store.operate import Selection, Verb
 else:
     asyncio, operating = later("asyncio", "dialerd.operating")
     operate, table = later("dialerd.store.operate", "dialerd.store.spool")
-    staged, uploads = later("dialerd.store.staged", "dialerd.store.uploads")
+    staged, status, uploads = later("dialerd.store.staged", "dialerd.store.status", "dialerd.store.uploads")
 
 __all__ = ["spool"]
 
@@ -41,6 +41,7 @@ STATES = click.Choice([state.value for state in State])
 @click.group()
 @examples(
     "dialerd spool list --state in_doubt",
+    "dialerd spool bases",
     "dialerd spool release --base offers.csv",
     "dialerd spool export --base offers.csv > waiting.csv",
     "dialerd spool cancel 01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e",
@@ -168,6 +169,25 @@ async def export(
     for one in coming:
         if base in (None, one.base) and not ids:
             click.echo(f"dialerd: base {one.base} was on its way into the spool: not all of it is there", err=True)
+
+
+@spool.command("bases", short_help="Count what waits by base and state.")
+@examples("dialerd spool bases")
+@json_option
+@pass_frame
+async def bases_(frame: Frame, as_json: bool) -> None:
+    """List the bases that have messages waiting, the oldest first, with how many are in each state.
+
+    `moving` are those of a loaded base on their way into the spool. What came without a base is counted below none.
+    """
+    async with frame.open_store() as store:
+        counts = await store.read(status.waiting_bases)
+    names = [*(state.value for state in State), "moving"]
+    rows = [{"base": base, **{name: of_base.get(name, 0) for name in names}} for base, of_base in counts.items()]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(["base", *names], [list(row.values()) for row in rows])
 
 
 @spool.command()

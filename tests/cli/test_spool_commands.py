@@ -295,6 +295,24 @@ def test_an_export_into_a_file_is_whole(store: Store, config: Path, monkeypatch:
     assert {"written": 2, "output": str(output)} == documented("spool", "export", "--output", output, config=config)
 
 
+def test_bases_are_listed_with_their_counts(store: Store, config: Path) -> None:
+    """Each base that waits is shown with its messages by state, also one that is on its way, and what has no base."""
+    spooled(store, {"base": "b"}, {"base": "a", "state": "held"}, {"base": "b", "state": "held"}, {"base": "a"}, {})
+    repoed(store, {"base": "ended"})
+    loaded(store, 1, 2, base="coming")
+
+    none = dict.fromkeys(("queued", "deferred", "held", "sending", "in_doubt", "moving"), 0)
+    assert [
+        {"base": "b", **none, "queued": 1, "held": 1},
+        {"base": "a", **none, "queued": 1, "held": 1},
+        {"base": None, **none, "queued": 1},
+        {"base": "coming", **none, "moving": 2},
+    ] == documented("spool", "bases", config=config)
+    header, first, *_ = call("spool", "bases", config=config).stdout.splitlines()
+    assert ["base", *none] == header.split()
+    assert ["b", "1", "0", "1", "0", "0", "0"] == first.split()
+
+
 def test_an_export_tells_what_is_on_its_way(store: Store, config: Path) -> None:
     """Whoever exports a base whose lines are not all in the spool yet is told so."""
     loaded(store, 1)
