@@ -262,6 +262,8 @@ async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: s
     elif done.touched or not selection.ids:
         left = ", ".join(f"{n:,} {state}" for state, n in done.left.items())
         click.echo(f"{done.touched:,} {participle}" + (f"; left alone: {left}" if left else ""))
+        if not done.touched and not left and selection.base is not None:
+            click.echo(f"dialerd: no such message of base {selection.base} waits; see `dialerd spool bases`", err=True)
     if unfit and done.touched:
         click.echo("\n".join(f"dialerd: {line}" for line in unfit), err=True)
     elif selection.ids and not done.touched:

@@ -46,7 +46,9 @@ def test_the_counts_are_said(store: Store, config: Path) -> None:
         "2 released; left alone: 1 sending, 1 in_doubt\n"
         == call("spool", "release", "--base", "b", config=config).stdout
     )
-    assert "0 held\n" == call("spool", "hold", "--base", "other", config=config).stdout
+    misspelt = call("spool", "hold", "--base", "B", config=config)
+    assert (0, "0 held\n") == (misspelt.exit_code, misspelt.stdout)
+    assert "dialerd: no such message of base B waits; see `dialerd spool bases`\n" == misspelt.stderr
 
 
 def test_listed_by_id(store: Store, config: Path) -> None:
