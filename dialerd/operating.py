@@ -1,5 +1,6 @@
 """An operator's hand on many messages that wait, in the spool and before it: worked through in small transactions."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,15 +8,12 @@ from datetime import datetime
 
 from dialerd.model.message import State
 from dialerd.store import Store
-from dialerd.store.operate import CANCEL, Selection, Verb, act, cancel_scheduled, find
+from dialerd.store.operate import CANCEL, STEP, Selection, Verb, act, cancel_scheduled, find
 from dialerd.store.spool import newest_seq
 from dialerd.store.staged import act_staged, unmoved
 from dialerd.store.uploads import upload_of
 
 __all__ = ["Done", "carry_out"]
-
-#: Staged lines looked at by one transaction: SQLite's other writers wait no longer than 50 ms.
-STAGED_STEP = 500
 
 
 @dataclass(slots=True)
@@ -46,9 +44,13 @@ async def carry_out(
     """
     before = await store.read(newest_seq)
     # First: what is promoted, or moved, in the meantime is then found in the spool.
-    while verb is CANCEL and (moved := await store.transact(cancel_scheduled, selection, now=clock())):
+    while verb is CANCEL:
+        began_s = time.monotonic()
+        if not (moved := await store.transact(cancel_scheduled, selection, now=clock())):
+            break
         done.touched += moved
         show(done.touched)
+        await store.let_others_write(began_s)
     if not selection.ids and (verb.staged or verb.status) and verb.of & {State.QUEUED, State.HELD}:
         await _carry_out_staged(store, verb, selection, done, clock, show)
     after: int | None = after_seq
@@ -56,18 +58,20 @@ async def carry_out(
     while after is not None:
         up_to = before if after < before else newest
         found = await store.read(find, selection, verb, after_seq=after, up_to_seq=up_to)
-        if found.seqs:
-            touched = await store.transact(act, selection, verb, found.seqs, now=clock())
+        for seqs in found.steps:
+            began_s = time.monotonic()
+            touched = await store.transact(act, selection, verb, seqs, now=clock())
             done.touched += touched
             # What has left its state between the two transactions was claimed, as good as always.
-            done.left[State.SENDING] += len(found.seqs) - touched
+            done.left[State.SENDING] += len(seqs) - touched
+            show(done.touched)
+            await store.let_others_write(began_s)
         if up_to == before:
             # Behind it stands what it was done to already, before it was moved.
             done.left.update(found.others)
         after = found.last_seq
         if after is None and up_to < newest:
             after = up_to
-        show(done.touched)
     done.left = +done.left
 
 
@@ -85,11 +89,13 @@ async def _carry_out_staged(
             continue
         last = 0
         while True:
+            began_s = time.monotonic()
             step, touched = await store.transact(
-                act_staged, id_, selection, verb, after=last, most=STAGED_STEP, now=clock()
+                act_staged, id_, selection, verb, after=last, most=STEP[store.dialect], now=clock()
             )
             if not step.count:
                 break
             last = step.last
             done.touched += touched
             show(done.touched)
+            await store.let_others_write(began_s)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +35,7 @@ from dialerd.model.message import Channel
 from dialerd.settings import DiscardProvider
 from dialerd.store import Store, blacklist, staged, uploads
 from dialerd.store.blacklist import Entry
+from tests.store.beside import while_others_write
 from tests.store.filled import NOW, migrated
 
 VENTAS = Campaign(name="Ventas->", channel=Channel.SMS, provider="p", region="UY")
@@ -312,15 +313,36 @@ def test_what_is_no_text_is_refused_by_name(tmp_path: Path, content: bytes, name
 
 
 def test_pipe_is_refused(tmp_path: Path) -> None:
-    """What can be read only once is refused."""
+    """What can be read only once is refused, and nobody waits until somebody writes into it."""
     path = tmp_path / "x"
     os.mkfifo(path)
-    keep = os.open(path, os.O_RDWR)
+
+    with pytest.raises(Refused, match="no regular file"):
+        look(path)
+
+
+def test_a_file_of_zeros_is_refused_unread(tmp_path: Path) -> None:
+    """Of a file of zeros, as a full or broken disk leaves it, the beginning is read, and no more memory taken."""
+    path = tmp_path / "zeros.csv"
+    with path.open("wb") as file:
+        file.truncate(100 << 20)
+
+    tracemalloc.start()
     try:
-        with pytest.raises(Refused, match="no regular file"):
+        with pytest.raises(Refused, match=r"zeros\.csv is a binary file: .* the first in line 1;"):
             look(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
-        os.close(keep)
+        tracemalloc.stop()
+
+
+def test_a_nul_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One NUL in a large base can be found."""
+    monkeypatch.setattr(files, "BLOCK", 8)
+    path = written(tmp_path, *["12345678"] * 5, "1\x002")
+
+    with pytest.raises(Refused, match="the first in line 6;"):
+        look(path)
 
 
 def test_long_line_is_skipped_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,6 +419,92 @@ async def test_good_lines_load_and_bad_ones_say_why(store: Store, tmp_path: Path
         store,
         "SELECT campaign, destination, address, data, priority, base, state, parts FROM sms_spool ORDER BY seq",
     )
+
+
+async def test_a_line_of_ten_megabytes_is_left_out(store: Store, tmp_path: Path) -> None:
+    """A line of 10 MB, as a lost line end makes it, is rejected as too long and never in memory; the others load."""
+    path = tmp_path / "base.csv"
+    with path.open("w") as file:
+        file.write("Ventas->;098344484;before;5\nVentas->;098344485;")
+        for _ in range(10):
+            file.write("x" * (1 << 20))
+        file.write(";5\nVentas->;098344486;after;5\n")
+
+    tracemalloc.start()
+    try:
+        loaded = await bases.load(store, SETTINGS, path, now=NOW)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert [(2, "too long", 500)] == [(bad.line, bad.reason, len(bad.text)) for bad in loaded.errors]
+    assert await bases.move(store, clock=clock) == 2
+    assert ["before", "after"] == texts(store)
+    assert peak < 10 << 20
+
+
+async def test_numbers_as_a_spreadsheet_mangles_them(store: Store, tmp_path: Path) -> None:
+    """5,49E+10 is a bad number, and not 549 or 54900000000; the good lines around it load."""
+    mangled = ["5,49E+10", "5.49E+10", "5,49e+10", '"5,49E+10"', "59898344484.0", "59898344484,00"]
+    path = written(
+        tmp_path,
+        "Ventas->;098344484;first;5",
+        *(f"Ventas->;{number};x;5" for number in mangled),
+        "Ventas->;098.344.485;last;5",
+    )
+
+    loaded = await bases.load(store, SETTINGS, path, now=NOW)
+
+    assert [(line, "bad number") for line in range(2, 8)] == [(bad.line, bad.reason) for bad in loaded.errors]
+    assert await bases.move(store, clock=clock) == 2
+    assert ["first", "last"] == texts(store)
+
+
+EXCEL = "\ufeff" + (
+    "Campaña\tTeléfono\tTexto\tPrioridad\r\n"
+    "Ventas->\t098344484\tHola señor; son 5€\t5\r\n"
+    'Ventas->\t098344485\t"Dijo ""sí"", y ya"\t\r\n'
+    "Ventas->\t098344486\ttres\t7\t\t\r\n"
+    "Ventas->\t098344487\tone\ttab too many\t7\r\n"
+)
+
+
+async def test_unicode_text_from_excel(store: Store, tmp_path: Path) -> None:
+    """Excel writes UTF-16 with tabs between the fields: it loads as it is, and what is rejected can be corrected."""
+    path = tmp_path / "base.txt"
+    path.write_bytes(EXCEL.encode("utf-16-le"))
+
+    loaded = await bases.load(store, SETTINGS, path, now=NOW)
+
+    assert [(5, "unknown campaign")] == [(bad.line, bad.reason) for bad in loaded.errors]
+    assert await bases.move(store, clock=clock) == 3
+    assert [("Hola señor; son 5€", 5), ('Dijo "sí", y ya', 9999), ("tres", 7)] == found(
+        store, "SELECT data, priority FROM sms_spool ORDER BY seq"
+    )
+
+
+async def test_mails_from_excel(store: Store, tmp_path: Path) -> None:
+    """With tabs between the fields, a mail's variables are read as well."""
+    path = written(tmp_path, 'News\tana@example.com\t"<p class=""a"">; {{Var}}</p>"\tAsunto\t"""Var"":""a;b"""\t3')
+
+    assert (await bases.load(store, SETTINGS, path, now=NOW)).accepted == 1
+    await bases.move(store, clock=clock)
+
+    ((data, details, priority),) = found(store, "SELECT data, details, priority FROM sms_spool")
+    details = json.loads(details) if isinstance(details, str) else details
+    assert ('<p class="a">; {{Var}}</p>', 3) == (data, priority)
+    assert {"subject": "Asunto", "variables": {"Var": "a;b"}} == details
+
+
+async def test_a_line_that_names_the_separator(store: Store, tmp_path: Path) -> None:
+    """`sep=;`, which tells Excel what to read, is no line of a base, and a header may follow; others are refused."""
+    path = written(tmp_path, "sep=;", "campaña;numero;texto;prioridad", "Ventas->;098344484;hola;5")
+
+    loaded = await bases.load(store, SETTINGS, path, now=NOW)
+    assert (1, 0) == (loaded.accepted, loaded.rejected)
+
+    with pytest.raises(Refused, match="',' stands between"):
+        await bases.load(store, SETTINGS, written(tmp_path, "sep=,", "Ventas->,098344484,hola,5"), now=NOW)
 
 
 async def test_first_reason_counts(store: Store, tmp_path: Path) -> None:
@@ -868,34 +976,29 @@ async def test_others_write_while_a_base_loads(
     """On SQLite a base's transactions keep the one writer's place for less than 50 ms, and others come in between."""
     path = tmp_path / "large.csv"
     path.write_text("".join(f"Ventas->;09{number:07};Hola {number};5\n" for number in range(1_000_000, 1_020_000)))
-    took: list[float] = []
-    begin = Store.transact_here
-
-    def timed(store: Store, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        def alone(connection: Any, *inner: Any, **named: Any) -> Any:
-            # Its own work: what a busy machine does meanwhile says nothing about it.
-            began = time.thread_time()
-            try:
-                return function(connection, *inner, **named)
-            finally:
-                took.append(time.thread_time() - began)
-
-        return begin(store, alone, *args, **kwargs)
 
     async def load_and_move(store: Store) -> None:
         await bases.load(store, SETTINGS, path, now=NOW)
         await bases.move(store, clock=clock)
 
-    with migrated(sqlite_url) as store, migrated(sqlite_url) as other:
-        monkeypatch.setattr(Store, "transact_here", timed)
-        loading = asyncio.create_task(load_and_move(store))
-        number = 0
-        while not loading.done():
-            entry = Entry(channel=Channel.SMS, value=f"5989{number}")
-            await asyncio.to_thread(begin, other, blacklist.add, [entry], now=NOW)
-            number += 1
-        await loading
+    took, number = await while_others_write(sqlite_url, load_and_move, monkeypatch)
 
     assert len(took) >= 30
     assert max(took) < 0.05
     assert number >= 20
+
+
+async def test_others_write_while_a_blacklist_is_imported(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite an import's transactions keep the one writer's place for less than 50 ms, others come in between."""
+    path = written(tmp_path, *(f"09{number:07};Ventas->;STOP por SMS" for number in range(1_000_000, 1_010_000)))
+
+    async def load(store: Store) -> None:
+        assert (await bases.load_blacklist(store, SETTINGS, path, now=NOW)).added == 10_000
+
+    took, number = await while_others_write(sqlite_url, load, monkeypatch)
+
+    assert len(took) == 10
+    assert max(took) < 0.05
+    assert number >= 5

@@ -12,6 +12,7 @@ from dialerd.store import Connection, Store, staged
 from dialerd.store.operate import CANCEL, HOLD, RELEASE, Selection, Verb, set_priority
 from dialerd.store.tables import sms_repo, sms_spool, upload_line
 from dialerd.store.uploads import add_lines, begin, finish
+from tests.store.beside import while_others_write
 from tests.store.filled import NOW, migrated, rows
 from tests.store.test_uploads import line
 
@@ -51,7 +52,7 @@ async def moved(store: Store) -> list[tuple[str, int]]:
 
 async def test_hold_and_release(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held of a base comes into the spool as held, wherever it was, and is queued by its release."""
-    monkeypatch.setattr(operating, "STAGED_STEP", 2)
+    monkeypatch.setattr(operating, "STEP", {"sqlite": 2, "postgresql": 2})
     half_moved(store)
     half_moved(store, "other")
     held = await operated(store, HOLD, base="b")
@@ -91,7 +92,7 @@ async def test_moved_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_cancel(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is cancelled goes to sms_repo from wherever it was; of a campaign only its own lines."""
-    monkeypatch.setattr(operating, "STAGED_STEP", 2)
+    monkeypatch.setattr(operating, "STEP", {"sqlite": 2, "postgresql": 2})
     half_moved(store)
     done = await operated(store, CANCEL, campaign="Ventas")
     assert (4, {}) == (done.touched, done.left)
@@ -101,3 +102,29 @@ async def test_cancel(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert 4 == len(ended)
     assert [("queued", 9999)] * 2 == await moved(store)
+
+
+@pytest.mark.parametrize("data", ["hola", "x" * 100_000], ids=["many", "long"])
+async def test_others_write_while_a_base_is_worked_through(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    """On SQLite no write of a verb keeps the one writer's place for 50 ms, be the messages many or long."""
+    count = 6000 if data == "hola" else 300
+
+    async def hold_and_cancel(store: Store) -> None:
+        assert count == (await operated(store, HOLD, base="b")).touched
+        assert count == (await operated(store, CANCEL, base="b")).touched
+
+    with migrated(sqlite_url) as store:
+        store.transact_here(
+            lambda connection: connection.exec_driver_sql(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+                " INSERT INTO sms_spool (campaign, destination, data, base) SELECT 'c', '1', ?, 'b' FROM n",
+                (count, data),
+            )
+        )
+    took, number = await while_others_write(sqlite_url, hold_and_cancel, monkeypatch)
+
+    assert len(took) >= 20
+    assert max(took) < 0.05
+    assert number >= 10

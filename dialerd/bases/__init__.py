@@ -2,6 +2,7 @@
 
 from dialerd.bases.blacklists import Imported, blacklist_lines, blacklist_values, load_blacklist, parse_expiry
 from dialerd.bases.checking import checked
+from dialerd.bases.explaining import explained
 from dialerd.bases.files import MOST_KEPT
 from dialerd.bases.loading import Loaded, load, reason_of, start_over
 from dialerd.bases.moving import move, tidy
@@ -14,6 +15,7 @@ __all__ = [
     "blacklist_lines",
     "blacklist_values",
     "checked",
+    "explained",
     "load",
     "load_blacklist",
     "move",

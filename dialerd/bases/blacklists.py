@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import TypeAlias
 
 from dialerd import addresses
@@ -163,13 +164,19 @@ async def load_blacklist(
     while step is not None:
         entries, bad = step
         # The next lines are read while the database writes these.
-        step, _ = await asyncio.gather(asyncio.to_thread(next, steps, None), store.transact(add, entries, now=now))
+        step, _ = await asyncio.gather(asyncio.to_thread(next, steps, None), _add(store, entries, now))
         added += len(entries)
         rejected += len(bad)
         errors += bad[: SAMPLE - len(errors)]
         if on_progress is not None:
             on_progress(added + rejected, max(added + rejected, file.line_count))
     return Imported(added, rejected, tuple(errors))
+
+
+async def _add(store: Store, entries: list[Entry], now: datetime) -> None:
+    began_s = monotonic()
+    await store.transact(add, entries, now=now)
+    await store.let_others_write(began_s)
 
 
 class _Reader:

@@ -106,7 +106,8 @@ class TextFile:
 
 def look(path: Path) -> TextFile:
     """Read a whole file once; raises Refused, by name of what it is, for one that is no text."""
-    with path.open("rb") as file:
+    # Opening a pipe waits for somebody who writes into it, unless told not to; for a file it makes no difference.
+    with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes no opener
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Refused(f"{path} is no regular file: it must be read twice, so save it to disk first")
         seen = _seen(file)
@@ -119,14 +120,25 @@ def look(path: Path) -> TextFile:
         newlines = returns = 0
         while block:
             digest.update(block)
+            if reading.holds_nul(block):
+                raise Refused(f"{path} is a binary file: it holds NUL characters{_hint(block, marked, newlines)}")
             newlines += block.count(b"\n")
             returns += block.count(b"\r")
-            if reading.holds_nul(block):
-                hint = "" if marked else "; if it is UTF-16, save it with a byte order mark"
-                raise Refused(f"{path} is a binary file: it holds NUL characters{hint}")
             block = file.read(BLOCK)
         reading.holds_nul(b"")
         return TextFile(path, digest.hexdigest(), reading.encoding, max(newlines, returns), seen)
+
+
+def _hint(block: bytes, marked: str | None, newlines: int) -> str:
+    """Return what helps with a block that holds NUL characters, behind so many newlines."""
+    if marked:
+        return ""
+    line = newlines + block.count(b"\n", 0, block.index(b"\0")) + 1
+    return f", the first in line {line:,}; if it is UTF-16, save it with a byte order mark"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class _Reading:

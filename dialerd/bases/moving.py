@@ -1,6 +1,5 @@
 """Brings loaded bases into the spool, and takes away what killed or failed uploads left."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,8 +12,6 @@ __all__ = ["discard_staged", "move", "tidy"]
 
 #: Most lines of one transaction: SQLite's other writers wait no longer than 50 ms.
 STEP = {"sqlite": 2000, "postgresql": 5000}
-#: How long SQLite's other writers find the place free after a step, for each second that it took.
-BREATH = 0.25
 #: An upload that has shown no sign of life for so long is nobody's any more; one comes with every batch of lines.
 ABANDONED_S = 3600
 
@@ -51,7 +48,7 @@ async def move(
                 wake()
             if on_progress is not None:
                 on_progress(done, total)
-            await _let_others_write(store, began_s)
+            await store.let_others_write(began_s)
     return done
 
 
@@ -78,10 +75,4 @@ async def discard_staged(store: Store, upload: str) -> None:
         if not step.count:
             return
         last = step.last
-        await _let_others_write(store, began_s)
-
-
-async def _let_others_write(store: Store, began_s: float) -> None:
-    """Leave the place of SQLite's one writer free for a while: others look for it now and then only."""
-    if store.dialect == "sqlite":
-        await asyncio.sleep(BREATH * (time.monotonic() - began_s))
+        await store.let_others_write(began_s)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dialerd.bases.files import Line, TextFile, look
 from dialerd.bases.lines import QUOTED, split_left, unquote
+from dialerd.bases.separators import with_semicolons
 from dialerd.model.errors import Refused
 from dialerd.store import Store
 from dialerd.store.uploads import bad_lines
@@ -24,8 +25,11 @@ PAGE = 1000
 
 
 def base_lines(file: TextFile) -> Iterator[Line]:
-    """Yield the lines of a base; of a file of rejected lines what stands in its third column, if anything does."""
-    lines = file.lines()
+    """Yield the lines of a base, with `;` between their fields.
+
+    Of a file of rejected lines: what stands in its third column, if anything does.
+    """
+    lines = with_semicolons(file.lines())
     first = next(lines, None)
     if first is None:
         return

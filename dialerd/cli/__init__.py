@@ -32,7 +32,7 @@ COMMANDS = {
     "preview": ("preview", "Show what a message of a campaign would say."),
     "campaigns": ("status", "List the campaigns, pause and resume them."),
     "status": ("status", "Show what waits, what was sent today, and how the providers are."),
-    "spool": ("spool", "List, hold, release, cancel or resend messages that wait."),
+    "spool": ("spool", "List, export, hold, release, cancel or resend messages that wait."),
     "repo": ("repo", "List or export what became of messages."),
     "blacklist": ("blacklist", "Say who must not be written to."),
     "bounce": ("bounce", "Take a bounced mail from stdin."),

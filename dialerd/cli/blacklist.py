@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,14 +15,14 @@ import click
 from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
-from dialerd.cli.output import iso, json_text, print_json, print_table, progress
+from dialerd.cli.output import JsonPages, Pages, TablePages, iso, json_text, print_json, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
 
 if TYPE_CHECKING:
     from dialerd import bases
     from dialerd.settings import Settings
-    from dialerd.store import Store
+    from dialerd.store import Connection, Store
     from dialerd.store import blacklist as table
     from dialerd.store.blacklist import Entry
 else:
@@ -33,6 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Entries read and shown at a time; tables of people begin anew after so many.
 PAGE = 1000
+CELLS = {name: itemgetter(name) for name in ("channel", "value", "campaign", "reason", "expires")}
 
 
 def scope_options(command: F) -> F:
@@ -127,10 +129,10 @@ def _tell(channel: Channel, values: Sequence[str], campaign: str | None, what: s
 @pass_frame
 async def list_entries(frame: Frame, channel: Channel | None, campaign: str | None, as_json: bool) -> None:
     """Show the entries in the order in which they came."""
-    show = _JsonPages() if as_json else _TablePages()
+    show: Pages = JsonPages() if as_json else TablePages(CELLS, whole=["value"])
     async with frame.open_store() as store:
         async for page in _pages(store, channel, campaign):
-            show.page(page)
+            show.page([_shown(entry) for entry in page])
     show.end()
 
 
@@ -194,44 +196,13 @@ async def import_entries(
 async def _pages(store: Store, channel: Channel | None, campaign: str | None) -> AsyncIterator[list[Entry]]:
     """Yield the entries of a scope, page by page; read by key, so that nobody waits for us."""
     after = 0
-    while page := await _page(store, after):
+    while page := await store.read(_page, after, channel, campaign):
         after = page[-1][0]
-        wanted = [entry for _, entry in page if channel in (None, entry.channel) and campaign in (None, entry.campaign)]
-        if wanted:
-            yield wanted
+        yield [entry for _, entry in page]
 
 
-async def _page(store: Store, after: int) -> list[tuple[int, Entry]]:
-    return await store.read(lambda connection: list(table.entries(connection, after=after, most=PAGE)))
-
-
-class _TablePages:
-    """Tables, for people."""
-
-    def page(self, some: list[Entry]) -> None:
-        print_table(
-            ["channel", "value", "campaign", "reason", "expires"],
-            [(entry.channel, entry.value, entry.campaign, entry.reason, iso(entry.expires)) for entry in some],
-            whole=["value"],
-        )
-
-    def end(self) -> None:
-        """Nothing is left to say."""
-
-
-class _JsonPages:
-    """One JSON array, written as it comes."""
-
-    def __init__(self) -> None:
-        self._before = "[\n"
-
-    def page(self, some: list[Entry]) -> None:
-        for entry in some:
-            click.echo(f"{self._before}  {json_text(_shown(entry))}", nl=False)
-            self._before = ",\n"
-
-    def end(self) -> None:
-        click.echo("[]" if self._before == "[\n" else "\n]")
+def _page(connection: Connection, after: int, channel: Channel | None, campaign: str | None) -> list[tuple[int, Entry]]:
+    return list(table.entries(connection, after=after, most=PAGE, channel=channel, campaign=campaign))
 
 
 def _shown(entry: Entry) -> dict[str, str | None]:

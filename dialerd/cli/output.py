@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import sys
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -29,7 +29,10 @@ else:
     consoles, tables, texts = later("rich.console", "rich.table", "rich.text")
 
 __all__ = [
+    "JsonPages",
+    "Pages",
     "Show",
+    "TablePages",
     "fitted_table",
     "iso",
     "json_text",
@@ -73,7 +76,63 @@ def print_table(
         if missing:
             console.print(f"(no room for {', '.join(missing)})", style="dim", highlight=False)
     else:
-        _print_plain(columns, *_cells(columns, rows), title)
+        if title:
+            click.echo(title)
+        click.echo("\n".join(_plain_lines(columns, rows)))
+
+
+class Pages(Protocol):
+    """Prints a list page by page as it is read, so that one of any length needs little memory."""
+
+    def page(self, some: Sequence[dict[str, Any]]) -> None:
+        """Print the next entries."""
+
+    def end(self) -> None:
+        """Print what comes last."""
+
+
+class TablePages:
+    """Tables, for people: on a terminal each page is fitted for itself, a pipe gets one header.
+
+    `cells` are the columns with what stands in them for an entry.
+    """
+
+    def __init__(self, cells: Mapping[str, Callable[[dict[str, Any]], Any]], *, whole: Collection[str] = ()) -> None:
+        self._cells = cells
+        self._whole = whole
+        self._is_first = True
+
+    def page(self, some: Sequence[dict[str, Any]]) -> None:
+        """Print the next entries."""
+        columns = list(self._cells)
+        rows = [[cell(one) for cell in self._cells.values()] for one in some]
+        if self._is_first or sys.stdout.isatty():
+            print_table(columns, rows, whole=self._whole)
+        else:
+            click.echo("\n".join(islice(_plain_lines(columns, rows), 1, None)))
+        self._is_first = False
+
+    def end(self) -> None:
+        """Print the header, if there was nothing."""
+        if self._is_first:
+            self.page([])
+
+
+class JsonPages:
+    """One JSON array, an entry a line."""
+
+    def __init__(self) -> None:
+        self._before = "[\n"
+
+    def page(self, some: Sequence[dict[str, Any]]) -> None:
+        """Print the next entries."""
+        for one in some:
+            click.echo(f"{self._before}  {json_text(one)}", nl=False)
+            self._before = ",\n"
+
+    def end(self) -> None:
+        """Close the array."""
+        click.echo("[]" if self._before == "[\n" else "\n]")
 
 
 def fitted_table(
@@ -168,9 +227,9 @@ def _cell(value: Any) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _print_plain(columns: Sequence[str], cells: list[list[str]], right: list[bool], title: str | None) -> None:
-    if title:
-        click.echo(title)
+def _plain_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield a table's lines, the header first, with every cell as long as it is."""
+    cells, right = _cells(columns, rows)
     lines = [list(columns), *cells]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
@@ -178,7 +237,7 @@ def _print_plain(columns: Sequence[str], cells: list[list[str]], right: list[boo
             cell.rjust(width) if at_right else cell.ljust(width)
             for cell, width, at_right in zip(line, widths, right, strict=True)
         ]
-        click.echo(GAP.join(padded).rstrip())
+        yield GAP.join(padded).rstrip()
 
 
 def _fitted(natural: list[int], fixed: list[bool], room: int) -> list[int]:

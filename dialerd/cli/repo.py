@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dialerd.cli.completion import campaign_names
+from dialerd.cli.exporting import PAGE, Export, exporting
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
-from dialerd.cli.output import iso, local, print_json, print_table, progress
+from dialerd.cli.output import local, print_json, print_table
 from dialerd.model.calendar import first_instant, parse_when
 from dialerd.model.message import Status
 
@@ -31,13 +27,7 @@ else:
 
 __all__ = ["repo"]
 
-#: Results read, and written, at a time.
-PAGE = 1_000
-
-#: What a spreadsheet would take for a formula: a text of these beginnings that is no plain number.
-FORMULA = re.compile(r"[=+\-@\t\r]")
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-NUMBER = re.compile(r"[+-]?[0-9 ]+(?:[.,][0-9]+)?", re.ASCII)
 
 
 @click.group()
@@ -102,40 +92,25 @@ async def list_(frame: Frame, limit: int, as_json: bool, **given: str | None) ->
     )
 
 
-@repo.command()
+@repo.command(short_help="Write results as CSV or JSON lines.")
 @examples(
     "dialerd repo export --campaign 'Ventas->' --since 2026-06-01 > sent.csv",
+    "dialerd repo export --base offers.csv --output offers-results.csv",
     "dialerd repo export --format jsonl --status failed | jq .error",
 )
 @filtering
-@click.option(
-    "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True,
-    help="CSV, or one JSON object a line.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
+@exporting
 @pass_frame
-async def export(frame: Frame, form: str, as_json: bool, **given: str | None) -> None:
-    """Write results to stdout, oldest first, as they are read.
+async def export(frame: Frame, export: Export, **given: str | None) -> None:
+    """Write results to stdout or into a file, oldest first, as they are read.
 
     WHEN is as for `dialerd repo list`. Instants are ISO 8601 in UTC. CSV is UTF-8 with a header line; a text that a
     spreadsheet would run as a formula (it begins with = + - @, and is no number) gets a ' before it. JSON lines hold
     every text as it is.
     """
     filters, _ = _filters(frame.settings, **given)
-    form = "jsonl" if as_json else form
-    stdout = sys.stdout.buffer
     async with frame.open_store() as store:
-        # Not among the lines of an export that goes to the same terminal.
-        with nullcontext(None) if sys.stdout.isatty() else progress("exporting") as show:
-            if form == "csv":
-                stdout.write(_csv([table.COLUMNS]))
-            done = 0
-            async for rows in _pages(store, filters):
-                stdout.write(_as_csv(rows) if form == "csv" else _as_jsonl(rows))
-                done += len(rows)
-                if show is not None:
-                    show(done)
-            stdout.flush()
+        await export.write(table.COLUMNS, _pages(store, filters))
 
 
 async def _pages(store: Store, filters: Filters) -> AsyncIterator[list[dict[str, Any]]]:
@@ -145,34 +120,6 @@ async def _pages(store: Store, filters: Filters) -> AsyncIterator[list[dict[str,
         got = await store.read(table.page, filters, after_seq=after, up_to_seq=last, most=PAGE)
         yield got.rows
         after = got.next_seq
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> bytes:
-    return _csv([[_cell(row[name]) for name in table.COLUMNS] for row in rows])
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
-
-
-def _as_jsonl(rows: list[dict[str, Any]]) -> bytes:
-    return "".join(
-        json.dumps({name: iso(value) if isinstance(value, datetime) else value for name, value in row.items()},
-                   ensure_ascii=False) + "\n"
-        for row in rows
-    ).encode()  # fmt: skip
 
 
 def _filters(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dialerd.cli.completion import campaign_names
+from dialerd.cli.exporting import PAGE, Export, exporting
 from dialerd.cli.frame import Frame, config_option, examples, json_option, pass_frame
 from dialerd.cli.later import later
-from dialerd.cli.output import local, print_json, print_table, progress
+from dialerd.cli.output import JsonPages, Pages, TablePages, local, print_json, print_table, progress
 from dialerd.model.errors import Refused
 from dialerd.model.message import State
 
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     import asyncio
 
     from dialerd import operating
-    from dialerd.store import Store, operate
+    from dialerd.settings import Settings
+    from dialerd.store import Store, operate, staged, status, uploads
     from dialerd.store import spool as table
     from dialerd.store.operate import Selection, Verb
 else:
     asyncio, operating = later("asyncio", "dialerd.operating")
     operate, table = later("dialerd.store.operate", "dialerd.store.spool")
+    staged, status, uploads = later("dialerd.store.staged", "dialerd.store.status", "dialerd.store.uploads")
 
 __all__ = ["spool"]
 
@@ -37,12 +41,14 @@ STATES = click.Choice([state.value for state in State])
 @click.group()
 @examples(
     "dialerd spool list --state in_doubt",
+    "dialerd spool bases",
     "dialerd spool release --base offers.csv",
+    "dialerd spool export --base offers.csv > waiting.csv",
     "dialerd spool cancel 01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e",
 )
 @config_option
 def spool() -> None:
-    """List, hold, release, cancel or resend messages that wait.
+    """List, export, hold, release, cancel or resend messages that wait.
 
     Messages are chosen by id, --base, --campaign or --state; several of these narrow each other down. What is being
     sent at that moment is left alone.
@@ -104,37 +110,84 @@ async def list_(
 ) -> None:  # fmt: skip
     """List messages that wait, oldest first. Times are the campaign's."""
     selection = _selection(ids, base, campaign, state)
-    messages: list[dict[str, Any]] = []
+    show: Pages = JsonPages() if as_json else TablePages(_cells(frame.settings), whole=("id", "state"))
     async with frame.open_store() as store:
-        newest = await store.read(table.newest_seq)
-        after: int | None = 0
-        while after is not None and len(messages) < limit:
-            page, after = await store.read(
-                operate.waiting, selection, after_seq=after, up_to_seq=newest, most=limit - len(messages)
-            )
-            messages += page
+        async for page in _pages(store, selection, limit):
+            show.page(page)
+    show.end()
+
+
+def _cells(settings: Settings) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Return the columns of a list for people."""
+
+    def due(one: dict[str, Any]) -> str | None:
+        known = settings.campaigns.get(one["campaign"])
+        return local(one["due_at"], known.zone if known else UTC)
+
+    return {
+        **{name: itemgetter(name) for name in ("id", "campaign", "destination", "state")},
+        "priority": lambda one: str(one["priority"]),
+        "due": due,
+        **{name.replace("_", " "): itemgetter(name) for name in ("attempts", "base", "last_error")},
+    }
+
+
+async def _pages(store: Store, selection: Selection, limit: int | None = None) -> AsyncIterator[list[dict[str, Any]]]:
+    """Yield the messages of a selection that stand in the spool now, oldest first, page by page."""
+    newest = await store.read(table.newest_seq)
+    after: int | None = 0
+    while after is not None and limit != 0:
+        most = PAGE if limit is None else min(PAGE, limit)
+        page, after = await store.read(operate.waiting, selection, after_seq=after, up_to_seq=newest, most=most)
+        if page:
+            yield page
+        if limit is not None:
+            limit -= len(page)
+
+
+@spool.command(short_help="Write messages that wait as CSV or JSON lines.")
+@examples(
+    "dialerd spool export --base offers.csv --output waiting.csv",
+    "dialerd spool export --state in_doubt --json | jq .provider",
+)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@narrowing
+@exporting
+@pass_frame
+async def export(
+    frame: Frame, ids: tuple[str, ...], base: str | None, campaign: str | None, state: str | None, export: Export
+) -> None:
+    """Write messages that wait to stdout or into a file, oldest first, as they are read.
+
+    Without a choice all that is in the spool. CSV and JSON lines are as `dialerd repo export` writes them, which has
+    what is sent or has ended. What is sent meanwhile may be missing.
+    """
+    selection = _selection(ids, base, campaign, state)
+    async with frame.open_store() as store:
+        coming = [await store.read(uploads.upload_of, id_) for id_ in await store.read(staged.unmoved)]
+        await export.write(operate.COLUMNS, _pages(store, selection))
+    for one in coming:
+        if base in (None, one.base) and not ids:
+            click.echo(f"dialerd: base {one.base} was on its way into the spool: not all of it is there", err=True)
+
+
+@spool.command("bases", short_help="Count what waits by base and state.")
+@examples("dialerd spool bases")
+@json_option
+@pass_frame
+async def bases_(frame: Frame, as_json: bool) -> None:
+    """List the bases that have messages waiting, the oldest first, with how many are in each state.
+
+    `moving` are those of a loaded base on their way into the spool. What came without a base is counted below none.
+    """
+    async with frame.open_store() as store:
+        counts = await store.read(status.waiting_bases)
+    names = [*(state.value for state in State), "moving"]
+    rows = [{"base": base, **{name: of_base.get(name, 0) for name in names}} for base, of_base in counts.items()]
     if as_json:
-        print_json(messages)
-        return
-    campaigns = frame.settings.campaigns
-    print_table(
-        ["id", "campaign", "destination", "state", "priority", "due", "attempts", "base", "last error"],
-        [
-            (
-                one["id"],
-                one["campaign"],
-                one["destination"],
-                one["state"],
-                str(one["priority"]),
-                local(one["due_at"], campaigns[one["campaign"]].zone if one["campaign"] in campaigns else UTC),
-                one["attempts"],
-                one["base"],
-                one["last_error"],
-            )
-            for one in messages
-        ],
-        whole=("id", "state"),
-    )
+        print_json(rows)
+    else:
+        print_table(["base", *names], [list(row.values()) for row in rows])
 
 
 @spool.command()
@@ -209,6 +262,8 @@ async def _operate(frame: Frame, verb: Verb, selection: Selection, participle: s
     elif done.touched or not selection.ids:
         left = ", ".join(f"{n:,} {state}" for state, n in done.left.items())
         click.echo(f"{done.touched:,} {participle}" + (f"; left alone: {left}" if left else ""))
+        if not done.touched and not left and selection.base is not None:
+            click.echo(f"dialerd: no such message of base {selection.base} waits; see `dialerd spool bases`", err=True)
     if unfit and done.touched:
         click.echo("\n".join(f"dialerd: {line}" for line in unfit), err=True)
     elif selection.ids and not done.touched:

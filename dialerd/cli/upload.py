@@ -15,7 +15,6 @@ from dialerd.cli.completion import campaign_names
 from dialerd.cli.frame import Frame, examples, json_option, pass_frame
 from dialerd.cli.later import later
 from dialerd.cli.output import local, print_json, print_table, progress
-from dialerd.garbage import look_less_for_garbage
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from dialerd.store import Store
     from dialerd.store import status as status_table
     from dialerd.store import uploads as uploads_table
+    from dialerd.store.uploads import BadLine
 else:
     bases, uploads_table = later("dialerd.bases", "dialerd.store.uploads")
     (status_table,) = later("dialerd.store.status")
@@ -75,7 +75,6 @@ async def upload(
     if errors is not None:
         _refuse_unwritable(errors, file)
     load = _checked if check else _loaded
-    look_less_for_garbage()
     async with (
         frame.open_store() as store,
         load(
@@ -85,7 +84,8 @@ async def upload(
     ):  # fmt: skip
         if errors is not None:
             await bases.write_rejected(judged, loaded.upload, file, errors)
-    _print_json(loaded, check=check) if as_json else _print(loaded, errors, check=check)
+    told = [(bad, bases.explained(frame.settings, bad, campaign=campaign)) for bad in loaded.errors]
+    _print_json(loaded, told, check=check) if as_json else _print(loaded, told, errors, check=check)
     if not loaded.accepted:
         raise Refused(f"{file}: no line was accepted, {loaded.rejected:,} rejected")
 
@@ -108,7 +108,7 @@ async def _checked(store: Store, settings: Settings, file: Path, **options: Any)
             yield checked
 
 
-def _print(loaded: Loaded, errors: Path | None, *, check: bool) -> None:
+def _print(loaded: Loaded, told: list[tuple[BadLine, str | None]], errors: Path | None, *, check: bool) -> None:
     if check and not loaded.already:
         click.echo(f"Base {loaded.base}: {loaded.accepted:,} would be accepted, {loaded.rejected:,} rejected.")
         click.echo("Nothing was loaded.")
@@ -120,15 +120,20 @@ def _print(loaded: Loaded, errors: Path | None, *, check: bool) -> None:
     else:
         click.echo(f"Base {loaded.base}: {loaded.accepted:,} accepted, {loaded.rejected:,} rejected.")
         click.echo(f"Upload {loaded.upload}")
-    for bad in loaded.errors:
-        shown = "".join(letter if letter.isprintable() else " " for letter in bad.text)
-        click.echo(f"  line {bad.line}: {bad.reason}: {shown}")
+    for bad, why in told:
+        click.echo(f"  line {bad.line}: {bad.reason}: {_printable(bad.text)}")
+        if why:
+            click.echo(f"    {_printable(why)}")
     more = loaded.rejected - len(loaded.errors)
     if more > 0:
         click.echo(f"  … and {more:,} more" + ("" if errors else " (--errors FILE writes all)"))
 
 
-def _print_json(loaded: Loaded, *, check: bool) -> None:
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _print_json(loaded: Loaded, told: list[tuple[BadLine, str | None]], *, check: bool) -> None:
     print_json(
         {
             "upload": None if check and not loaded.already else loaded.upload,
@@ -136,7 +141,9 @@ def _print_json(loaded: Loaded, *, check: bool) -> None:
             "accepted": loaded.accepted,
             "rejected": loaded.rejected,
             "already": loaded.already,
-            "errors": [{"line": bad.line, "reason": bad.reason, "text": bad.text} for bad in loaded.errors],
+            "errors": [
+                {"line": bad.line, "reason": bad.reason, "text": bad.text, "explanation": why} for bad, why in told
+            ],
         }
     )
 

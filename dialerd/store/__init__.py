@@ -25,6 +25,8 @@ T = TypeVar("T")
 #: PostgreSQL's serialization failure and deadlock: the transaction was rolled back whole and may simply run again.
 RUN_AGAIN = {"40001", "40P01"}
 MOST_RUNS = 5
+#: How long SQLite's other writers find the place free after a step of long work, for each second that it took.
+BREATH = 0.25
 #: SQLite's transactions are short: a thread of ours that is in one for so long is itself what hangs.
 LONGEST_TRANSACTION_S = 60.0
 
@@ -114,6 +116,14 @@ class Store:
                 return function(reading, *args, **kwargs)
         except _RunAgain as error:
             raise DatabaseGone(f"the database cancelled a query: {error}") from error
+
+    async def let_others_write(self, began_s: float) -> None:
+        """Between two steps of long work, the last begun at `began_s` (time.monotonic()): leave room for others.
+
+        The place of SQLite's one writer stays free for a while: other processes look for it now and then only.
+        """
+        if self._writer is not None:
+            await asyncio.sleep(BREATH * (time.monotonic() - began_s))
 
     @contextmanager
     def _writer_turn(self) -> Iterator[None]:

@@ -1,8 +1,8 @@
 """What an operator does to messages that wait: hold, release, cancel, resend, settle, give another priority.
 
-A selection may be a base of a million messages, so it is worked through in steps: `find` reads the next few seqs that
-match (on both databases that keeps no writer waiting), `act` changes those of them that still stand as they were found.
-What is being sent is never touched.
+A selection may be a base of a million messages, so it is worked through in steps: `find` reads the seqs that match, a
+page at a time (on both databases that keeps no writer waiting), `act` changes one step's, as far as they still stand as
+they were found. What is being sent is never touched.
 """
 
 import uuid
@@ -19,9 +19,11 @@ from dialerd.model.message import URGENT, State, Status
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import JSON_DETAILS, Instant, MessageId, instant_text
 from dialerd.store.settle import Ending, finish_waiting
+from dialerd.store.sizes import portions, size_of
 
 __all__ = [
     "CANCEL",
+    "COLUMNS",
     "HOLD",
     "RELEASE",
     "RESEND",
@@ -40,16 +42,17 @@ __all__ = [
     "whereabouts",
 ]
 
-#: Messages changed by one transaction: at most 50 ms on SQLite.
-STEP = 300
+#: Most messages changed by one transaction, fewer if they are long: SQLite's other writers wait no longer than 50 ms.
+STEP = {"sqlite": 500, "postgresql": 5000}
 
 #: Rows of the spool looked at by one reading transaction.
 SCAN = 20_000
 
-SHOWN = (
-    "id, campaign, destination, data, priority, base, calldate, agent, source, details, state, due_at, attempts, node,"
-    " queued_at, last_error"
-)
+#: What is shown of a message that waits: what the outside may rely on, in the documented order.
+COLUMNS = (
+    "id", "campaign", "destination", "data", "priority", "base", "calldate", "agent", "source", "details", "state",
+    "due_at", "attempts", "node", "queued_at", "last_error",
+)  # fmt: skip
 SCHEDULED = "id, campaign, destination, data, calldate, agent, source, details, parts, address"
 
 EXAMPLE_ID = "01935f1e-8c4b-7d0a-9e52-3f6a7b8c9d0e"
@@ -93,14 +96,19 @@ class Verb:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The messages of one page that a verb may touch, and how many others matched, by state.
+    """The messages of one page that a verb may touch, in steps for `act`, and how many others matched, by state.
 
     `last_seq` is where to go on; None after the last page.
     """
 
-    seqs: list[int]
+    steps: list[list[int]]
     others: dict[State, int]
     last_seq: int | None
+
+    @property
+    def seqs(self) -> list[int]:
+        """All of them, first in first out."""
+        return [seq for step in self.steps for seq in step]
 
 
 WAITING = frozenset({State.QUEUED, State.DEFERRED})
@@ -133,7 +141,7 @@ def set_priority(priority: int) -> Verb:
 
 
 def find(
-    connection: Connection, selection: Selection, verb: Verb, *, after_seq: int, up_to_seq: int, most: int = STEP
+    connection: Connection, selection: Selection, verb: Verb, *, after_seq: int, up_to_seq: int, most: int = SCAN
 ) -> Found:
     """Return the next messages of a selection, first in first out, at most `most` that the verb may touch.
 
@@ -141,19 +149,22 @@ def find(
     """
     end, is_last = _page_end(connection, selection, after_seq, up_to_seq)
     rows = connection.execute(
-        text(f"SELECT seq, state FROM sms_spool WHERE {_condition(connection, selection)} ORDER BY seq"),
+        text(
+            f"SELECT seq, state, {size_of(connection)} FROM sms_spool WHERE {_condition(connection, selection)}"
+            " ORDER BY seq"
+        ),
         _bound(connection, selection, after_seq, end),
     )
-    seqs: list[int] = []
+    meant: list[tuple[int, int]] = []
     others: dict[State, int] = {}
-    for seq, state in rows:
+    for seq, state, size in rows:
         if state not in verb.of:
             others[State(state)] = others.get(State(state), 0) + 1
             continue
-        seqs.append(seq)
-        if len(seqs) == most:
-            return Found(seqs, others, seq)
-    return Found(seqs, others, None if is_last else end)
+        meant.append((seq, size))
+        if len(meant) == most:
+            return Found(list(portions(meant, STEP[connection.dialect.name])), others, seq)
+    return Found(list(portions(meant, STEP[connection.dialect.name])), others, None if is_last else end)
 
 
 def act(connection: Connection, selection: Selection, verb: Verb, seqs: Sequence[int], *, now: datetime) -> int:
@@ -175,8 +186,8 @@ def act(connection: Connection, selection: Selection, verb: Verb, seqs: Sequence
     return connection.execute(statement, bound | {"now": now if on_postgresql else instant_text(now)}).rowcount
 
 
-def cancel_scheduled(connection: Connection, selection: Selection, *, now: datetime, most: int = STEP) -> int:
-    """Move messages of a selection that are still in sms_scheduler to sms_repo, soonest first; return how many.
+def cancel_scheduled(connection: Connection, selection: Selection, *, now: datetime) -> int:
+    """Move some messages of a selection that are still in sms_scheduler to sms_repo, soonest first; return how many.
 
     Only ids and the campaign can select them: they have no state, and no base before they are promoted.
     """
@@ -190,12 +201,16 @@ def cancel_scheduled(connection: Connection, selection: Selection, *, now: datet
         conditions.append("campaign = :campaign")
     found = connection.execute(
         text(
-            f"SELECT id FROM sms_scheduler WHERE {' AND '.join(conditions)} ORDER BY calldate LIMIT :most"
-            f"{' FOR UPDATE' if on_postgresql else ''}"
+            f"SELECT id, {size_of(connection)} FROM sms_scheduler WHERE {' AND '.join(conditions)} ORDER BY calldate"
+            f" LIMIT :most{' FOR UPDATE' if on_postgresql else ''}"
         ).columns(id=MessageId),
-        {"ids": bind_list(connection, selection.ids), "campaign": selection.campaign, "most": most},
+        {
+            "ids": bind_list(connection, selection.ids),
+            "campaign": selection.campaign,
+            "most": STEP[connection.dialect.name],
+        },
     )
-    ids = bind_list(connection, list(found.scalars()))
+    ids = bind_list(connection, next(portions(((id_, size) for id_, size in found), STEP[connection.dialect.name]), []))
     moved = connection.execute(
         text(
             f"INSERT INTO sms_repo ({SCHEDULED}, priority, status, dateprocessed, attempts, error)"
@@ -227,16 +242,22 @@ def waiting(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Return the next messages of a selection (an empty one means all) and where to go on, None after the last page.
 
-    Like `find`, it looks at a bounded number of rows.
+    Like `find`, it looks at a bounded number of rows; where texts are long, it returns fewer than `most`.
     """
     end, is_last = _page_end(connection, selection, after_seq, up_to_seq)
-    statement = text(
-        f"SELECT seq, {SHOWN} FROM sms_spool WHERE {_condition(connection, selection)} ORDER BY seq LIMIT :most"
-    ).columns(id=MessageId, details=JSON_DETAILS, calldate=Instant, due_at=Instant, queued_at=Instant)
-    rows = connection.execute(statement, _bound(connection, selection, after_seq, end) | {"most": most}).all()
-    values = [dict(zip(SHOWN.split(", "), row[1:], strict=True)) for row in rows]
-    if len(rows) == most:
-        return values, rows[-1].seq
+    where, bound = _condition(connection, selection), _bound(connection, selection, after_seq, end) | {"most": most}
+    sizes = connection.execute(
+        text(f"SELECT seq, {size_of(connection)} FROM sms_spool WHERE {where} ORDER BY seq LIMIT :most"), bound
+    ).all()
+    seqs: list[int] = next(portions(((seq, size) for seq, size in sizes), most), [])
+    if not seqs:
+        return [], None if is_last else end
+    statement = text(f"SELECT {', '.join(COLUMNS)} FROM sms_spool WHERE {where} ORDER BY seq").columns(
+        id=MessageId, details=JSON_DETAILS, calldate=Instant, due_at=Instant, queued_at=Instant
+    )
+    values = [dict(row._mapping) for row in connection.execute(statement, bound | {"end": seqs[-1]})]
+    if len(seqs) < len(sizes) or len(sizes) == most:
+        return values, seqs[-1]
     return values, None if is_last else end
 
 
@@ -244,11 +265,12 @@ def _page_end(connection: Connection, selection: Selection, after_seq: int, up_t
     """Return the last seq of the page behind `after_seq`, and whether it is the last page; ids are one page."""
     if selection.ids:
         return up_to_seq, True
-    end: int | None = connection.execute(
-        text("SELECT seq FROM sms_spool WHERE seq > :after AND seq <= :up_to ORDER BY seq LIMIT 1 OFFSET :scan"),
-        {"after": after_seq, "up_to": up_to_seq, "scan": SCAN - 1},
+    first: int | None = connection.execute(
+        text("SELECT min(seq) FROM sms_spool WHERE seq > :after"), {"after": after_seq}
     ).scalar()
-    return (up_to_seq, True) if end is None else (end, False)
+    # Seqs without a row between them only make the page shorter.
+    end = up_to_seq if first is None else min(first + SCAN - 1, up_to_seq)
+    return end, end == up_to_seq
 
 
 def _condition(connection: Connection, selection: Selection) -> str:

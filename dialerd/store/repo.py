@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from dialerd.model.message import Status
 from dialerd.store.columns import JSON_DETAILS, Instant, MessageId
+from dialerd.store.sizes import portions, size_of
 
 __all__ = ["COLUMNS", "Filters", "Page", "bounds", "campaigns", "page", "page_back"]
 
@@ -115,7 +116,10 @@ def campaigns(connection: Connection) -> Iterator[str]:
 
 
 def page(connection: Connection, filters: Filters, *, after_seq: int, up_to_seq: int, most: int) -> Page:
-    """Return the next results behind `after_seq`, oldest first, at most `most`; a page may be empty before the last."""
+    """Return the next results behind `after_seq`, oldest first, at most `most`; a page may be empty before the last.
+
+    Where texts are long, it holds fewer than `most`.
+    """
     return _page(connection, filters, "seq > :from_seq AND seq <= :to_seq", "ASC", after_seq, up_to_seq, most)
 
 
@@ -132,15 +136,19 @@ def _page(
         {"from_seq": from_seq, "to_seq": to_seq, "scan": SCAN - 1},
     ).scalar()
     named = [f"{name} = :{name}" for name in ("campaign", "base", "status") if getattr(filters, name) is not None]
-    conditions = [span, *named, *_dates(filters)]
-    statement = text(
-        f"SELECT seq, {', '.join(COLUMNS)} FROM sms_repo WHERE {' AND '.join(conditions)}"
-        f" ORDER BY seq {direction} LIMIT :most"
-    ).columns(**TYPES)
+    conditions = " AND ".join([span, *named, *_dates(filters)])
     bound = _bound(filters) | {"from_seq": from_seq, "to_seq": to_seq if end is None else end, "most": most}
-    rows = connection.execute(_with_instants(statement, filters), bound).all()
-    values = [dict(zip(COLUMNS, row[1:], strict=True)) for row in rows]
-    return Page(values, rows[-1].seq if len(rows) == most else end)
+    sizes = text(
+        f"SELECT seq, {size_of(connection)} FROM sms_repo WHERE {conditions} ORDER BY seq {direction} LIMIT :most"
+    )
+    found = connection.execute(_with_instants(sizes, filters), bound).all()
+    seqs: list[int] | None = next(portions(((seq, size) for seq, size in found), most), None)
+    if seqs is None:
+        return Page([], end)
+    rows = text(f"SELECT {', '.join(COLUMNS)} FROM sms_repo WHERE {conditions} ORDER BY seq {direction}")
+    rows = _with_instants(rows.columns(**TYPES), filters)
+    values = [dict(row._mapping) for row in connection.execute(rows, bound | {"to_seq": seqs[-1]})]
+    return Page(values, seqs[-1] if len(seqs) < len(found) or len(found) == most else end)
 
 
 def _dates(filters: Filters) -> list[str]:

@@ -16,7 +16,7 @@ from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.columns import JSON_DETAILS, Instant
 from dialerd.store.pause import paused
 
-__all__ = ["CampaignStatus", "NodeStatus", "ProviderStatus", "Report", "base_counts", "report"]
+__all__ = ["CampaignStatus", "NodeStatus", "ProviderStatus", "Report", "base_counts", "report", "waiting_bases"]
 
 #: Counted by one statement, so by one snapshot. Each part reads one partial index; queued ones stand in two.
 WAITING = text(
@@ -136,6 +136,23 @@ def base_counts(
     found = connection.execute(statement, bound).all()
     for base, state, n in sorted(found, key=lambda row: order.index(row[1])):
         counts[base][state] = n
+    return counts
+
+
+def waiting_bases(connection: Connection) -> dict[str | None, dict[str, int]]:
+    """Return how many messages that wait of each base are in each state, and how many of none; oldest base first.
+
+    Like `base_counts`, one statement that counts those on their way into the spool as `moving`.
+    """
+    statement = text(
+        "SELECT base, state, count(*) AS n, min(seq) AS first FROM sms_spool GROUP BY base, state"
+        " UNION ALL SELECT u.base, 'moving', count(*), NULL FROM upload_line l JOIN upload u ON u.id = l.upload"
+        " WHERE u.state = 'loaded' AND NOT u.moved GROUP BY u.base"
+    )
+    counts: dict[str | None, dict[str, int]] = {}
+    found = connection.execute(statement).all()
+    for base, state, n, _ in sorted(found, key=lambda row: (row.first is None, row.first)):
+        counts.setdefault(base, {})[state] = n
     return counts
 
 

@@ -1,7 +1,12 @@
 """`dialerd spool`: what an operator does to messages that wait."""
 
+import csv
+import io
+import json
 import os
 import signal
+import stat
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +14,14 @@ from typing import Any
 import pytest
 
 from dialerd import operating
+from dialerd.cli import spool as command
+from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import new_id
 from dialerd.store import Store, operate
 from dialerd.store.tables import sms_repo, sms_scheduler, sms_spool
 from tests.cli.calls import call, configure, documented, on_terminal, refused
 from tests.store.filled import migrated, repoed, rows, scheduled, spooled
+from tests.store.test_uploads import loaded
 
 
 @pytest.fixture
@@ -38,7 +46,9 @@ def test_the_counts_are_said(store: Store, config: Path) -> None:
         "2 released; left alone: 1 sending, 1 in_doubt\n"
         == call("spool", "release", "--base", "b", config=config).stdout
     )
-    assert "0 held\n" == call("spool", "hold", "--base", "other", config=config).stdout
+    misspelt = call("spool", "hold", "--base", "B", config=config)
+    assert (0, "0 held\n") == (misspelt.exit_code, misspelt.stdout)
+    assert "dialerd: no such message of base B waits; see `dialerd spool bases`\n" == misspelt.stderr
 
 
 def test_listed_by_id(store: Store, config: Path) -> None:
@@ -198,6 +208,121 @@ def test_the_list_in_a_pipe_is_complete(store: Store, config: Path) -> None:
     ] == [word.replace("_", " ") for word in header.replace("last error", "last_error").split()]  # fmt: skip
     assert line.startswith(f"{id_}  Ventas->  099123456    queued  9999      2026-06-10 12:00:00")
     assert line.endswith("no answer [31m")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_long_list_comes_page_by_page(
+    store: Store, config: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """A list of any length is printed as it is read: as one array, or below one header, to its limit."""
+    monkeypatch.setattr(command, "PAGE", 2)
+    ids = spooled(store, *({} for _ in range(6)))
+
+    if as_json:
+        shown = [one["id"] for one in documented("spool", "list", "--limit", 5, config=config)]
+    else:
+        header, *lines = call("spool", "list", "--limit", 5, config=config).stdout.splitlines()
+        assert header.startswith("id ")
+        shown = [line.split()[0] for line in lines]
+
+    assert ids[:5] == shown
+
+
+def test_export_of_a_base_that_waits(store: Store, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits of a base is written as CSV, page by page, in order, with every column as `repo export` writes it."""
+    monkeypatch.setattr(command, "PAGE", 2)
+    mail = {"data": 'Ñandú "x", a;b\nc', "details": {"subject": "ñ"}, "state": "held"}
+    ids = spooled(store, mail, {"data": "=1+1"}, {}, {}, {}, base="b")
+    spooled(store, {"base": "other"})
+
+    rows_ = list(csv.DictReader(io.StringIO(call("spool", "export", "--base", "b", config=config).stdout, newline="")))
+
+    assert ids == [row["id"] for row in rows_]
+    assert list(operate.COLUMNS) == list(rows_[0])
+    assert ('Ñandú "x", a;b\nc', '{"subject": "ñ"}', "held", "2026-06-10T15:00:00Z") == (
+        rows_[0]["data"], rows_[0]["details"], rows_[0]["state"], rows_[0]["due_at"],
+    )  # fmt: skip
+    assert "'=1+1" == rows_[1]["data"]
+    lines = call("spool", "export", "--base", "b", "--state", "held", "--json", config=config).stdout.splitlines()
+    assert [ids[0]] == [json.loads(line)["id"] for line in lines]
+
+
+@pytest.mark.parametrize("place", ["spool", "repo"])
+def test_an_export_of_long_mails_needs_little_memory(tmp_path: Path, sqlite_url: str, place: str) -> None:
+    """However long the texts, no more of them are read at once than one transaction changes."""
+    put = spooled if place == "spool" else repoed
+    with migrated(sqlite_url) as store:
+        put(store, *({"data": str(n) + "x" * 400_000} for n in range(20)))
+    config = configure(tmp_path, url=sqlite_url)
+    output = tmp_path / "waiting.csv"
+
+    tracemalloc.start()
+    try:
+        assert 0 == call(place, "export", "--output", output, config=config).exit_code
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert 21 == len(output.read_text().splitlines())
+    assert peak < 12 << 20
+
+
+def test_an_export_into_a_file_is_whole(store: Store, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--output replaces a file only by a whole one, and keeps its mode; interrupted, nothing is left beside it."""
+    monkeypatch.setattr(command, "PAGE", 1)
+    (one, two) = spooled(store, {}, {})
+    output = config.parent / "out" / "waiting.csv"
+    assert "there is no folder" in refused("spool", "export", "--output", output, config=config, status=2)
+    output.parent.mkdir()
+    output.write_text("before")
+    output.chmod(0o640)
+    waiting = operate.waiting
+
+    def failing(*args: Any, after_seq: int, **kwargs: Any) -> Any:
+        if after_seq:
+            raise DatabaseGone("it went away")
+        return waiting(*args, after_seq=after_seq, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operate, "waiting", failing)
+        refused("spool", "export", "--output", output, config=config, status=75)
+    assert ("before", [output]) == (output.read_text(), list(output.parent.iterdir()))
+
+    result = call("spool", "export", "--output", output, config=config)
+
+    assert f"2 written to {output}\n" == result.stdout
+    assert ["id", one, two] == [line.split(",")[0] for line in output.read_text().splitlines()]
+    assert 0o640 == stat.S_IMODE(output.stat().st_mode)
+    assert [output] == list(output.parent.iterdir())
+    assert {"written": 2, "output": str(output)} == documented("spool", "export", "--output", output, config=config)
+
+
+def test_bases_are_listed_with_their_counts(store: Store, config: Path) -> None:
+    """Each base that waits is shown with its messages by state, also one that is on its way, and what has no base."""
+    spooled(store, {"base": "b"}, {"base": "a", "state": "held"}, {"base": "b", "state": "held"}, {"base": "a"}, {})
+    repoed(store, {"base": "ended"})
+    loaded(store, 1, 2, base="coming")
+
+    none = dict.fromkeys(("queued", "deferred", "held", "sending", "in_doubt", "moving"), 0)
+    assert [
+        {"base": "b", **none, "queued": 1, "held": 1},
+        {"base": "a", **none, "queued": 1, "held": 1},
+        {"base": None, **none, "queued": 1},
+        {"base": "coming", **none, "moving": 2},
+    ] == documented("spool", "bases", config=config)
+    header, first, *_ = call("spool", "bases", config=config).stdout.splitlines()
+    assert ["base", *none] == header.split()
+    assert ["b", "1", "0", "1", "0", "0", "0"] == first.split()
+
+
+def test_an_export_tells_what_is_on_its_way(store: Store, config: Path) -> None:
+    """Whoever exports a base whose lines are not all in the spool yet is told so."""
+    loaded(store, 1)
+
+    result = call("spool", "export", "--base", "b", config=config)
+
+    assert "dialerd: base b was on its way into the spool: not all of it is there\n" == result.stderr
+    assert "" == call("spool", "export", "--base", "other", config=config).stderr
 
 
 def test_the_list_fits_a_terminal(tmp_path: Path, sqlite_url: str) -> None:

@@ -53,8 +53,29 @@ def test_upload_as_json(tmp_path: Path, sqlite_url: str) -> None:
     assert printed.pop("upload")
     assert {
         "base": "b", "accepted": 1, "rejected": 1, "already": False,
-        "errors": [{"line": 2, "reason": "bad number", "text": ";12;ñ;1"}],
+        "errors": [{
+            "line": 2, "reason": "bad number", "text": ";12;ñ;1",
+            "explanation": "there is no such number in UY: it is too short; a number of another country needs a +"
+            " before its country code",
+        }],
     } == printed  # fmt: skip
+
+
+def test_what_is_wrong_with_a_number_is_said(tmp_path: Path, sqlite_url: str) -> None:
+    """Below a bad number or address stands why it is none; a reason that says all stands alone."""
+    config = configure(tmp_path, url=sqlite_url)
+    lines = ["Ventas->;098344484;x;1", "Ventas->;5,49E+10;x;1", "Ventas->;098344484;x;0", "Nobody;12;x;1"]
+
+    result = call("upload", base(tmp_path, *lines), config=config)
+
+    assert [
+        "  line 2: bad number: Ventas->;5,49E+10;x;1",
+        "    the number has an exponent (1.23E+11), as Excel writes long ones: format the column as text",
+        "  line 3: bad priority: Ventas->;098344484;x;0",
+        "  line 4: unknown campaign: Nobody;12;x;1",
+    ] == result.stdout.splitlines()[2:]
+    mails = base(tmp_path, "Mail;ana@;x;;;", "Mail;ana@example.com;x;;;")
+    assert "bad address: Mail;ana@;x;;;\n    There must be" in call("upload", mails, config=config).stdout
 
 
 def test_same_file_says_which_upload_it_was(tmp_path: Path, sqlite_url: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dialerd.model.errors import Refused
 from dialerd.model.message import State, new_id
-from dialerd.store import Store, operate
+from dialerd.store import Store, operate, sizes
 from dialerd.store.operate import (
     CANCEL,
     HOLD,
@@ -132,6 +132,20 @@ def test_a_step_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ["held" if number % 4 == 0 else "queued" for number in range(20)] == states(store, ids)
 
 
+def test_long_messages_make_short_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step ends after so many messages, or characters of their texts and details, and holds one message at least."""
+    monkeypatch.setattr(operate, "STEP", {"sqlite": 3, "postgresql": 3})
+    monkeypatch.setattr(sizes, "MOST_CHARACTERS", 100)
+    long, half = {"data": "x" * 200}, {"data": "", "details": {"subject": "x" * 22}}
+    spooled(store, {}, {}, {}, {}, long, half, half, half)
+    newest = store.transact_here(newest_seq)
+
+    found = store.transact_here(find, Selection(campaign="Ventas"), HOLD, after_seq=0, up_to_seq=newest)
+
+    assert [3, 1, 1, 2, 1] == [len(seqs) for seqs in found.steps]
+    assert sorted(row.seq for row in rows(store, sms_spool).values()) == found.seqs
+
+
 def test_what_came_later_is_left_alone(store: Store) -> None:
     """Messages that come in while a selection is worked through do not make it endless."""
     spooled(store)
@@ -220,14 +234,15 @@ def test_priority_is_between_1_and_9999(store: Store) -> None:
             set_priority(wrong)
 
 
-def test_scheduled_messages_are_cancelled_by_campaign(store: Store) -> None:
+def test_scheduled_messages_are_cancelled_by_campaign(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A campaign's messages are cancelled from sms_scheduler too, soonest first, step by step."""
     later, sooner, other = scheduled(
         store, {"calldate": NOW + timedelta(days=2)}, {"details": {"subject": "s"}, "agent": "a"}, {"campaign": "x"}
     )
     selection = Selection(campaign="Ventas")
+    monkeypatch.setattr(operate, "STEP", {"sqlite": 1, "postgresql": 1})
 
-    moved = [store.transact_here(cancel_scheduled, selection, now=NOW, most=1) for _ in range(3)]
+    moved = [store.transact_here(cancel_scheduled, selection, now=NOW) for _ in range(3)]
 
     assert [1, 1, 0] == moved
     assert {other} == rows(store, sms_scheduler).keys()
