@@ -51,7 +51,7 @@ async def test_every_login_and_control_call_is_told(
         await site.post(
             "/IntegraChannels/resources/DialersResources/uploadMultiChannelBlacklist", file, headers=headers
         )
-        await site.post("/unsubscribe", params={"token": token("s3cret", "Mail", MAIL)})
+        await site.post("/unsubscribe", params={"token": token("s3cret-of-campaign", "Mail", MAIL)})
         await site.post("/receipts/nobody", {"phone": PHONE, "message": TEXT})
         await site.get("/Integra/resources/InboundSMS/ReceiveURLSMS", params={"phone": PHONE, "message": TEXT})
         assert "1" == (await site.post(f"{AUTH}/EndSession", {"user": "ana", "token": shown}))[1]

@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -27,9 +27,13 @@ async def connected(site: Site) -> AsyncIterator[tuple[StreamReader, StreamWrite
 
 
 async def told(reader: StreamReader) -> bytes:
-    """Return all that came until the other side closed."""
+    """Return all that came until the other side closed; it resets the connection of who goes on to send."""
+    came = b""
     async with asyncio.timeout(WAIT_S):
-        return await reader.read()
+        with suppress(ConnectionResetError):
+            while some := await reader.read(65536):
+                came += some
+    return came
 
 
 async def is_well(reader: StreamReader, writer: StreamWriter) -> None:
