@@ -15,8 +15,8 @@ from dialerd.api import Api
 from dialerd.charge import Charge
 from dialerd.dialer import Dialer
 from dialerd.examine import Examined, accepts, examine, providers_of
-from dialerd.garbage import look_less_for_garbage
 from dialerd.inbox import Inbox
+from dialerd.interpreter import tune_interpreter
 from dialerd.janitor import Janitor
 from dialerd.lease import FileLock, Lease
 from dialerd.model.campaign import Campaign
@@ -184,7 +184,7 @@ async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncItera
     async with opened(settings) as store:
         parts = Parts(settings, store, clock)
         await parts.lease.begin()
-        look_less_for_garbage()
+        tune_interpreter()
         yield parts
 
 

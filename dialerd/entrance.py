@@ -13,7 +13,7 @@ from datetime import datetime
 from dialerd import log
 from dialerd.api import Api
 from dialerd.daemon import Doors, opened, reloaded, utcnow
-from dialerd.garbage import look_less_for_garbage
+from dialerd.interpreter import tune_interpreter
 from dialerd.model.errors import Refused
 from dialerd.notify import Notifier
 from dialerd.settings import Settings
@@ -44,7 +44,7 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
         async with opened(settings) as store:
             doors = Doors(settings, store, clock)
             api = doors.build_api(promoting=False)
-            look_less_for_garbage()
+            tune_interpreter()
             await _serve(doors, api, load, asked, notifier)
 
 

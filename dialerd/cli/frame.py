@@ -34,13 +34,13 @@ from dialerd.model.errors import Refused
 if TYPE_CHECKING:
     import asyncio
 
-    from dialerd import garbage, log, settings
+    from dialerd import interpreter, log, settings
     from dialerd import store as database
     from dialerd.settings import Settings
     from dialerd.store import Store, migrate
 else:
     asyncio, log, settings = later("asyncio", "dialerd.log", "dialerd.settings")
-    (garbage,) = later("dialerd.garbage")
+    (interpreter,) = later("dialerd.interpreter")
     database, migrate = later("dialerd.store", "dialerd.store.migrate")
 
 __all__ = ["Frame", "config_option", "examples", "json_option", "pass_frame", "run_async"]
@@ -74,7 +74,7 @@ class Frame:
                 if not wanted.migrate:
                     raise Refused("the database does not stand at this version: run `dialerd migrate`")
                 await store.transact(migrate.migrate)
-            garbage.look_less_for_garbage()
+            interpreter.tune_interpreter()
             yield store
         finally:
             store.close()

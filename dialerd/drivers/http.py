@@ -19,6 +19,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.message import Message as Header
 from functools import lru_cache
 
 from aiohttp import (
@@ -165,7 +166,8 @@ class Http:
                 method, _parsed(url), headers=headers, data=body, allow_redirects=False
             ) as response:
                 content, is_whole = await _read(response)
-                return Reply(response.status, response.headers, decoded(content, _charset(response)), is_whole)
+                charset = _charset(response.headers.get("Content-Type", ""))
+                return Reply(response.status, response.headers, decoded(content, charset), is_whole)
         except (ConnectionTimeoutError, ClientConnectorError) as error:
             raise _NoConnection(f"{self._place}: {_reason(error, limit_s)}") from None
         except InvalidURL:
@@ -217,11 +219,12 @@ class Http:
             raise _NoConnection(f"{self._place}: {_reason(error, self._provider.timeout_s)}") from None
 
 
-def _charset(response: ClientResponse) -> str | None:
-    try:
-        return response.charset
-    except (LookupError, ValueError):
-        return None
+@lru_cache(maxsize=64)
+def _charset(content_type: str) -> str | None:
+    """Return the charset that a Content-Type names; there may be no such charset."""
+    header = Header()
+    header["Content-Type"] = content_type
+    return header.get_content_charset()
 
 
 @lru_cache(maxsize=16)

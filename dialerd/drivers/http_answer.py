@@ -72,7 +72,7 @@ UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 TAG = re.compile(r"<[^<>]{0,500}>")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as Message
 class Reply:
     """What was answered; `headers` finds names in lower case. Not `is_whole`: it was longer than we read."""
 

@@ -41,6 +41,8 @@ FORM = "application/x-www-form-urlencoded"
 URL_SAFE = "%:/?#[]@!$&'()*+,;=-._~"
 
 PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
+#: How each octet is spelled within a value.
+PERCENT = tuple(quote(bytes((octet,)), safe="") for octet in range(256))
 
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 
@@ -48,7 +50,7 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 DIAL_STRING = re.compile(r"\((\d{1,2})\.(\d{1,2})\)|(\d{1,2}(?:,\d{1,2})*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as Message
 class Request:
     """What goes to the gateway; `private` is what the answer must not repeat in our errors.
 
@@ -63,25 +65,8 @@ class Request:
     named: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """A text with placeholders; `encode` prepares values for its place."""
-
-    pieces: tuple[str | Placeholder, ...]
-    encode: Callable[[str], str]
-
-    def fill(self, values: Mapping[str, str], *, must: bool = False) -> str | None:
-        """Return the text; None if a value is missing and it need not (`must`) be complete all the same."""
-        text = ""
-        for piece in self.pieces:
-            if isinstance(piece, str):
-                text += piece
-                continue
-            value = values[piece.name]
-            if not value and not must and piece.name != "message":
-                return None
-            text += self.encode(value) if piece.then is None else self.encode(piece.then) if value else ""
-        return text
+#: Returns a text with its placeholders filled in; None: a value is missing, and what the text is for is left out.
+Fill = Callable[[Mapping[str, str]], str | None]
 
 
 class Requests:
@@ -97,13 +82,13 @@ class Requests:
         #: Where the gateway is: scheme, host and port.
         self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
         percent = _percent_in(provider.charset)
-        self._url = _compiled(quote(url, safe=URL_SAFE + "{}", encoding=provider.charset), percent)
+        self._url = _compiled(quote(url, safe=URL_SAFE + "{}", encoding=provider.charset), percent, must=True)
         self._query = _compiled_fields(provider.query, percent)
         self._form = _compiled_fields(provider.form, percent)
         self._json = _compiled_json(provider.json) if provider.json is not None else None
         given = {name.lower(): value for name, value in provider.headers.items()}
         kind = given.get("content-type") or _kind_of(provider)
-        self._body = _compiled(provider.body, _encoder(kind, percent)) if provider.body is not None else None
+        self._body = _compiled(provider.body, _encoder(kind, percent), must=True) if provider.body is not None else None
         self._headers = [(name, _compiled(text, _header)) for name, text in provider.headers.items()]
         self._fixed = {"Content-Type": kind} if kind and "content-type" not in given else {}
         if authorization := _authorization(provider, login):
@@ -125,15 +110,15 @@ class Requests:
         be sent.
         """
         values = self._values(message)
-        url = self._url.fill(values, must=True) or ""
+        url = self._url(values) or ""
         if query := _members(self._query, values):
             url += ("&" if "?" in url else "?") + query
         headers = dict(self._fixed)
-        for name, template in self._headers:
-            if (text := template.fill(values)) is not None:
+        for name, fill in self._headers:
+            if (text := fill(values)) is not None:
                 headers[name] = text
         private = (values["phone"], message.destination, message.address, message.data, values["message"])
-        named = self._named.fill(values) if self._named is not None else None
+        named = self._named(values) if self._named is not None else None
         return Request(self.method, url, headers, self._content(values), (*private, *self._secrets), named)
 
     def _content(self, values: Mapping[str, str]) -> bytes | None:
@@ -142,7 +127,7 @@ class Requests:
         if self._json is not None:
             return json.dumps(self._json(values)).encode()
         if self._body is not None:
-            return _octets(self._body.fill(values, must=True) or "", self._provider.charset)
+            return _octets(self._body(values) or "", self._provider.charset)
         return None
 
     def _values(self, message: Message) -> dict[str, str]:
@@ -188,30 +173,52 @@ class Requests:
         return ""
 
 
-def _compiled(text: str, encoder: Callable[[str], str]) -> _Template:
-    return _Template(parse(text), encoder)
+def _compiled(text: str, encode: Callable[[str], str], *, must: bool = False) -> Fill:
+    return _filler(parse(text), encode, must=must)
 
 
-def _compiled_fields(fields: Mapping[str, str] | None, encoder: Callable[[str], str]) -> list[tuple[str, _Template]]:
+def _compiled_fields(fields: Mapping[str, str] | None, encode: Callable[[str], str]) -> list[tuple[str, Fill]]:
     """Return names and values of a query or a form; here what stands around the placeholders is encoded as well."""
     return [
-        (
-            encoder(name),
-            _Template(tuple(encoder(p) if isinstance(p, str) else p for p in parse(text)), encoder),
-        )
+        (encode(name), _filler(tuple(encode(p) if isinstance(p, str) else p for p in parse(text)), encode))
         for name, text in (fields or {}).items()
     ]
 
 
-def _members(members: list[tuple[str, _Template]], values: Mapping[str, str]) -> str:
-    filled = ((name, template.fill(values)) for name, template in members)
-    return "&".join(f"{name}={value}" for name, value in filled if value is not None)
+def _filler(pieces: tuple[str | Placeholder, ...], encode: Callable[[str], str], *, must: bool = False) -> Fill:
+    """Return what fills a text of these pieces in; one that `must` be complete has nothing where a value is missing."""
+
+    def fill(values: Mapping[str, str]) -> str | None:
+        text = ""
+        for piece in pieces:
+            if isinstance(piece, str):
+                text += piece
+                continue
+            value = values[piece.name]
+            if not value and not must and piece.name != "message":
+                return None
+            text += encode(value) if piece.then is None else encode(piece.then) if value else ""
+        return text
+
+    def fill_one(values: Mapping[str, str]) -> str | None:
+        value = values[name]
+        return encode(value) if value or is_needed else None
+
+    match pieces:
+        case (Placeholder(name, then=None),):
+            is_needed = must or name == "message"
+            return fill_one  # most are no more than a value
+    return fill
+
+
+def _members(members: list[tuple[str, Fill]], values: Mapping[str, str]) -> str:
+    return "&".join([f"{name}={value}" for name, fill in members if (value := fill(values)) is not None])
 
 
 def _percent_in(charset: str) -> Callable[[str], str]:
     def percent(value: str) -> str:
-        # Most values are ids and numbers, which quote would look at octet by octet.
-        return value if PLAIN.fullmatch(value) else quote(_octets(value, charset), safe="")
+        # Most values are ids and numbers, and need no look at each octet.
+        return value if PLAIN.fullmatch(value) else "".join(map(PERCENT.__getitem__, _octets(value, charset)))
 
     return percent
 
@@ -274,11 +281,11 @@ _MISSING = _Missing()
 def _compiled_json(value: object) -> Callable[[Mapping[str, str]], Any]:
     """Return what makes the JSON of a message, _MISSING where nothing is left of it."""
     if isinstance(value, str):
-        template = _compiled(value, _plain)
-        match template.pieces:
+        fill = _compiled(value, _plain)
+        match parse(value):
             case (Placeholder(is_int=True),):
-                return lambda values: _number(template.fill(values))
-        return lambda values: _MISSING if (text := template.fill(values)) is None else text
+                return lambda values: _number(fill(values))
+        return lambda values: _MISSING if (text := fill(values)) is None else text
     if isinstance(value, dict):
         members = [(name, _compiled_json(entry)) for name, entry in value.items()]
 

@@ -1,13 +1,15 @@
 """Opens the database: the settings that make SQLite and PostgreSQL keep what they promise."""
 
 import json
+import select
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from dialerd.model.errors import DatabaseGone
 
@@ -100,7 +102,6 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         max_overflow=4,
         pool_timeout=10,
         pool_recycle=1800,
-        pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
         json_deserializer=_forgiving_json,
@@ -119,7 +120,8 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _connected(connection: Any, _record: Any) -> None:
+    def _connected(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["is_new"] = True
         # Not as start-up `options`: pgbouncer 1.18 refuses connections that carry them.
         with connection.cursor() as cursor:
             cursor.execute(
@@ -128,4 +130,16 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
             )
         connection.commit()
 
+    @event.listens_for(engine, "checkout")
+    def _checked_out(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        # Unasked a server says no more than that it goes. To ask it (pre-ping) costs a round trip each transaction.
+        if not record.info.pop("is_new", False) and (connection.closed or _can_be_read(connection.fileno())):
+            raise exc.InvalidatePoolError
+
     return engine
+
+
+def _can_be_read(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -24,7 +24,7 @@ from pathlib import Path
 import psycopg
 
 from dialerd import bases, log
-from dialerd.garbage import look_less_for_garbage
+from dialerd.interpreter import tune_interpreter
 from dialerd.settings import Settings, load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
@@ -57,7 +57,7 @@ def load_with_dialerd(arguments: argparse.Namespace) -> None:
                 f'bases = "{"held" if arguments.held else "active"}"\n'
             )
         settings = load(config)
-    look_less_for_garbage()
+    tune_interpreter()
     began, started = time.perf_counter(), time.process_time()
     accepted, staged_s = asyncio.run(_load(settings, arguments))
     seconds = time.perf_counter() - began

@@ -334,6 +334,20 @@ def test_a_session_that_ends_under_way_leaves_nothing(postgres_store: Store) -> 
     assert {} == postgres_store.transact_here(paused)
 
 
+def test_a_restart_in_between_is_not_noticed(postgres: PostgresServer, postgres_store: Store) -> None:
+    """A server that went and came back while nobody asked it anything costs no transaction."""
+
+    async def pause_twice() -> None:
+        await asyncio.gather(postgres_store.transact(pause, "a"), postgres_store.transact(pause, "b"))
+
+    asyncio.run(pause_twice())
+    postgres.stop()
+    postgres.start()
+
+    assert {"a", "b"} == asyncio.run(postgres_store.read(paused)).keys()
+    asyncio.run(pause_twice())
+
+
 def test_the_pool_heals_after_a_restart(postgres: PostgresServer, postgres_store: Store) -> None:
     """While the server is down the database is gone, for writers and readers; once it is back all is as it was."""
     postgres_store.transact_here(pause)
