@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dialerd import log
+from dialerd.agenda import Agenda
 from dialerd.attempts import Attempts
 from dialerd.charge import Charge
 from dialerd.drivers.base import Driver
@@ -29,12 +30,6 @@ logger = log.get(__name__)
 
 #: How long to wait before asking again when the database is away or our lease has run out.
 TROUBLE_S = 0.5
-#: A batch run gives a provider up that is away for longer than so many waits, each twice as long as the one before,
-MOST_WAITS = 2
-#: or that takes nothing because of its rate for so many, or wants to be left alone for so long.
-MOST_WAITS_FOR_RATE = 6
-LONGEST_PATIENCE_S = 120.0
-
 #: An idle dialer looks around so often, to show that it lives.
 TURN_S = 30.0
 
@@ -107,12 +102,9 @@ class Dialer:
         #: Each campaign as it was at the last claim of its messages.
         self._claimed_under: dict[str, Campaign] = {}
         self._rated = (self._time(), 0)
-        self._stir = asyncio.Event()
+        self._agenda = Agenda()
         self._draining = False
         self._probing: asyncio.Task[None] | None = None
-        #: Something may be queued that may go; or only at this time of the loop's clock.
-        self._work = False
-        self._ask_at: float | None = None
 
     @property
     def campaigns(self) -> Mapping[str, Campaign]:
@@ -152,12 +144,13 @@ class Dialer:
     @property
     def is_busy(self) -> bool:
         """Tell whether something it has may still come to another provider."""
-        return self._asking or self.in_flight > 0 or (not self._is_done and bool(self._work or self._ask_at))
+        return self._asking or self.in_flight > 0 or not (self._is_done or self._agenda.is_empty)
 
     def reconsider(self, *, work: bool) -> None:
         """Look again at who is away; with `work` there may be something to take now."""
-        self._work = self._work or work
-        self._stir.set()
+        if work:
+            self._agenda.add_work()
+        self._agenda.stir()
 
     def report(self) -> dict[str, Any]:
         """Return the provider's health for status: state, reason, permits out, messages a second since last asked."""
@@ -177,8 +170,8 @@ class Dialer:
         self._permits.paused = notice.paused
         self.due = self._permits.due(notice.lanes, self._spool.clock())
         if self.due:
-            self._work = True
-            self._stir.set()
+            self._agenda.add_work()
+            self._agenda.stir()
 
     # -- running -----------------------------------------------------------------------------------------------
 
@@ -197,9 +190,9 @@ class Dialer:
         """
         self._charge.join(self)
         self._up_to_seq = up_to_seq
-        self._work = True
+        self._agenda.add_work()
         was_busy = True
-        while not self._draining and not self._is_hopeless():
+        while not self._draining and not self.breaker.is_hopeless(self._time()):
             if was_busy and not self.is_busy:
                 self._charge.changed(self, work=False)
             was_busy = self.is_busy
@@ -219,42 +212,29 @@ class Dialer:
         shared = [campaign for campaign in self.campaigns.values() if campaign.fallbacks]
         return any(self._charge.may_bequeath(self.name, campaign) for campaign in shared)
 
-    def _is_hopeless(self) -> bool:
-        """Tell whether a batch run should rather be called again than wait for the provider."""
-        shut_for_s = (self.breaker.shut_until or 0) - self._time()
-        if self.breaker.needs_probe:
-            return self.breaker.waits > MOST_WAITS
-        return shut_for_s > 0 and (self.breaker.waits > MOST_WAITS_FOR_RATE or shut_for_s > LONGEST_PATIENCE_S)
-
     async def drain(self, seconds: float) -> None:
         """Claim no more and give back what was not started; attempts get `seconds`, then they are in doubt.
 
         Returns when every attempt has ended; their settlements may still be on their way.
         """
         self._draining = True
-        self._stir.set()
+        self._agenda.stir()
         if self._probing is not None:
             self._probing.cancel()
         await self._attempts.stop(seconds)
 
     async def _until_asked(self) -> bool:
         """Wait for the next change; True if there is something to ask for now."""
-        self._stir.clear()
         now = self._time()
         shut_until = self.breaker.shut_until
-        due = self._work or (self._ask_at is not None and self._ask_at <= now)
+        until = now + TURN_S
         if shut_until is not None and shut_until > now:
-            at: float | None = shut_until
-        elif self.breaker.needs_probe or (due and self.breaker.allows(now) > self._charge.at[self.name]):
+            until = min(until, shut_until)
+        elif self.breaker.needs_probe or (
+            self._agenda.is_due(now) and self.breaker.allows(now) > self._charge.at[self.name]
+        ):
             return True
-        else:
-            at = None if due else self._ask_at
-        look_at = now + TURN_S
-        try:
-            async with asyncio.timeout_at(look_at if at is None else min(at, look_at)):
-                await self._stir.wait()
-        except TimeoutError:
-            pass
+        await self._agenda.wait(now, until=until)
         return False
 
     async def _ask(self) -> None:
@@ -262,17 +242,16 @@ class Dialer:
             self._probing = asyncio.create_task(self._probe())
             await asyncio.wait([self._probing])
             return
-        self._work = False
-        self._ask_at = None
+        self._agenda.clear()
         if not self._spool.lease.valid:
-            self._ask_again_in(TROUBLE_S)
+            self._agenda.ask_in(TROUBLE_S)
             return
         now = self._spool.clock()
         campaigns = self.campaigns
         free = self._permits.free(self.breaker.allows(self._time()))
         terms = self._permits.terms(now, free) if free > 0 else {}
         if self._permits.is_late:
-            self._ask_again_in(HORIZON_S / 2)
+            self._agenda.ask_in(HORIZON_S / 2)
         if not terms:
             self._spool.database_answered(f"claim for {self.name}")
             return
@@ -293,7 +272,7 @@ class Dialer:
             claimed = await self._spool.claim(order)
         except DatabaseGone as error:
             self._spool.database_failed(error, f"claim for {self.name}")
-            self._ask_again_in(TROUBLE_S)
+            self._agenda.ask_in(TROUBLE_S)
         except Exception:
             # A bug, or tables that somebody has changed: whoever runs us begins anew, and vitals watches how long.
             self._failed = (self.failing_since or self._time(), self._time())
@@ -319,13 +298,9 @@ class Dialer:
         if claimed.passed:
             self._charge.changed(self, work=True)
         if claimed.free_in_s is not None:
-            self._ask_again_in(claimed.free_in_s)
+            self._agenda.ask_in(claimed.free_in_s)
         if claimed.more and (claimed.messages or claimed.ended or claimed.free_in_s is None):
-            self._work = True
-
-    def _ask_again_in(self, seconds: float) -> None:
-        at = self._time() + seconds
-        self._ask_at = at if self._ask_at is None else min(self._ask_at, at)
+            self._agenda.add_work()
 
     def _worded(self, message: Message) -> Message:
         """Return an SMS with its variables filled in, where it brings any; a mail is composed by its driver."""
@@ -381,10 +356,10 @@ class Dialer:
     def _released(self, message: Message, decided: Verdict) -> None:
         """Take a permit back, now that the outcome is committed."""
         self._permits.come_back(message.campaign)
-        self._stir.set()
+        self._agenda.stir()
         self._charge.freed(message.campaign, self)
         if decided.state is State.QUEUED:
-            self._work = True
+            self._agenda.add_work()
             if self.is_away:
                 self._charge.changed(self, work=True)
         if self._is_done and not self.in_flight:
@@ -406,4 +381,4 @@ class Dialer:
             self._charge.changed(self, work=True)
         if error is None:
             logger.warning("provider_back", provider=self.name)
-            self._work = True
+            self._agenda.add_work()

@@ -13,9 +13,10 @@ from sqlalchemy import text
 from dialerd import returns
 from dialerd.mail.unsubscribe import token
 from dialerd.model.errors import Refused, Unavailable
-from dialerd.model.message import Status, new_id
+from dialerd.model.message import Channel, Status, new_id
 from dialerd.settings import Settings, load
 from dialerd.store import Store
+from dialerd.store.blacklist import remove
 from dialerd.store.migrate import migrate
 from dialerd.store.settle import Ending, finish_waiting
 from dialerd.store.spool import submit
@@ -83,6 +84,18 @@ async def test_a_hard_bounce(store: Store, settings: Settings) -> None:
     assert rows(store, "sms_repo", "delivered_at") == [(None,)] * 3
     assert rows(store, "blacklist", "channel", "value", "campaign") == [("email", "ana@example.com", None)]
     assert [kind for (kind,) in rows(store, "bounce", "kind")] == ["hard", "hard"]
+
+
+async def test_taken_off_the_blacklist_it_is_counted_anew(store: Store, settings: Settings) -> None:
+    """Whoever takes an address off the blacklist gives it as many bounces as it had at first."""
+    for blacklisted in (False, True):
+        returned = await returns.bounced(store, settings, notification(HARD, id_=sent(store)), now=NOW)
+        assert returned.blacklisted is blacklisted
+    assert await store.transact(remove, Channel.EMAIL, "ana@example.com", campaign=None)
+
+    for blacklisted in (False, True):
+        returned = await returns.bounced(store, settings, notification(HARD, id_=sent(store)), now=NOW)
+        assert returned.blacklisted is blacklisted
 
 
 async def test_what_is_not_the_addresss_fault(store: Store, settings: Settings) -> None:

@@ -95,7 +95,7 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
 
     All errors of all files are shown at once. Then each provider is asked whether it can be reached (nothing is sent),
     what a preset fills in is shown, and each campaign: open, or why not and when it opens next. Exit status: 2 for a
-    wrong configuration, 75 when a provider or the database cannot be reached.
+    wrong configuration, 75 when a provider, the database or a folder of attachments cannot be reached.
     """
     settings = frame.settings
     away: dict[str, str] = {}
@@ -110,10 +110,20 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
         told = await asyncio.gather(*(_probe(provider, settings) for provider in settings.providers.values()))
         answers = dict(zip(settings.providers, told, strict=True))
         away |= {f"provider {name}": reason for name, reason in answers.items() if reason is not None}
+        away |= _missing_folders(settings)
     document = _document(settings, answers, stopped, database=away.get("database"), offline=offline)
     print_json(document) if as_json else _print(document, settings)
     if away:
         raise Unavailable("; ".join(f"{what} cannot be reached: {reason}" for what, reason in away.items()))
+
+
+def _missing_folders(settings: Settings) -> dict[str, str]:
+    """Return which campaigns' folders of attachments are not there: mails with attachments would wait for them."""
+    return {
+        f"campaign {name}'s folder of attachments": f"no folder {campaign.email.attachments}"
+        for name, campaign in settings.campaigns.items()
+        if campaign.email and campaign.email.attachments and not Path(campaign.email.attachments).is_dir()
+    }
 
 
 async def _probe(provider: Provider, settings: Settings) -> str | None:

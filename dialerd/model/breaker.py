@@ -14,6 +14,11 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 #: A provider that asks for more patience is asked again after so long all the same.
 LONGEST_WISH_S = 3600.0
+#: Hopeless is a provider that is away for longer than so many waits, each twice as long as the one before,
+MOST_WAITS = 2
+#: or that takes nothing because of its rate for so many, or wants to be left alone for so long.
+MOST_WAITS_FOR_RATE = 6
+LONGEST_PATIENCE_S = 120.0
 
 
 @dataclass(slots=True)
@@ -45,6 +50,13 @@ class Breaker:
     def allows(self, now: float) -> int:
         """Return how many attempts may be under way now."""
         return 0 if self._is_shut(now) else self.window
+
+    def is_hopeless(self, now: float) -> bool:
+        """Tell whether who has little time should rather come again than wait."""
+        if self.needs_probe:
+            return self.waits > MOST_WAITS
+        shut_for_s = (self.shut_until or 0) - now
+        return shut_for_s > 0 and (self.waits > MOST_WAITS_FOR_RATE or shut_for_s > LONGEST_PATIENCE_S)
 
     def saw(self, outcome: Outcome, now: float, jitter: float) -> bool:
         """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1."""

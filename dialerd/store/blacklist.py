@@ -94,12 +94,15 @@ def _held(expires: datetime | None) -> datetime | None:
 
 
 def remove(connection: Connection, channel: Channel, value: str, *, campaign: str | None) -> bool:
-    """Remove the entry of exactly this scope; False if there is none."""
+    """Remove the entry of exactly this scope; False if there is none. Hard bounces of the address are counted anew."""
     statement = text(
         "DELETE FROM blacklist WHERE channel = :channel AND value = :value"
         " AND coalesce(campaign, '') = coalesce(CAST(:campaign AS text), '')"
     )
-    return connection.execute(statement, {"channel": channel, "value": value, "campaign": campaign}).rowcount > 0
+    found = connection.execute(statement, {"channel": channel, "value": value, "campaign": campaign}).rowcount > 0
+    if found and channel is Channel.EMAIL:
+        connection.execute(text("DELETE FROM bounce WHERE address = :value AND kind = 'hard'"), {"value": value})
+    return found
 
 
 def entries(

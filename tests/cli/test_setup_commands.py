@@ -91,6 +91,20 @@ def test_check_ends_with_75_when_something_is_away(tmp_path: Path) -> None:
     assert "Ventas->  open" in result.stdout
 
 
+def test_check_misses_a_folder_of_attachments(tmp_path: Path) -> None:
+    """A campaign's folder of attachments that is not there is named: its mails would wait."""
+    config = configure(tmp_path)
+    mail = config / "campaigns" / "mail.toml"
+    mail.write_text(mail.read_text() + 'attachments = "contracts"\n')
+
+    result = call("check", config=config)
+
+    assert 75 == result.exit_code
+    assert f"campaign Mail's folder of attachments cannot be reached: no folder {config}/contracts" in result.stderr
+    (config / "contracts").mkdir()
+    assert 0 == call("check", config=config).exit_code
+
+
 def test_check_names_every_error(tmp_path: Path) -> None:
     """A wrong configuration ends with 2 before anything is asked."""
     config = configure(tmp_path, Broken="per_second = 0\n")

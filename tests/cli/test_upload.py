@@ -62,7 +62,7 @@ def test_upload_as_json(tmp_path: Path, sqlite_url: str) -> None:
 
 
 def test_what_is_wrong_with_a_number_is_said(tmp_path: Path, sqlite_url: str) -> None:
-    """Below a bad number or address stands why it is none; a reason that says all stands alone."""
+    """Below a bad number, address or variables stands why they are bad; a reason that says all stands alone."""
     config = configure(tmp_path, url=sqlite_url)
     lines = ["Ventas->;098344484;x;1", "Ventas->;5,49E+10;x;1", "Ventas->;098344484;x;0", "Nobody;12;x;1"]
 
@@ -74,8 +74,14 @@ def test_what_is_wrong_with_a_number_is_said(tmp_path: Path, sqlite_url: str) ->
         "  line 3: bad priority: Ventas->;098344484;x;0",
         "  line 4: unknown campaign: Nobody;12;x;1",
     ] == result.stdout.splitlines()[2:]
-    mails = base(tmp_path, "Mail;ana@;x;;;", "Mail;ana@example.com;x;;;")
-    assert "bad address: Mail;ana@;x;;;\n    There must be" in call("upload", mails, config=config).stdout
+    mails = base(
+        tmp_path, "Mail;ana@;x;;;", "Mail;ana@example.com;x;;;",
+        'Mail;eva@example.com;Dear ${name};Hi;"day": "1/2";5', "Mail;eva@example.com;Dear;Hi;name=Ana;5",
+    )  # fmt: skip
+    told = call("upload", mails, config=config).stdout
+    assert "bad address: Mail;ana@;x;;;\n    There must be" in told
+    assert '"day": "1/2";5\n    the text asks for \'name\', which the message does not bring\n' in told
+    assert ";name=Ana;5\n    the line's variables are no JSON members" in told
 
 
 def test_same_file_says_which_upload_it_was(tmp_path: Path, sqlite_url: str) -> None:

@@ -196,6 +196,30 @@ def test_trouble_does_not_shorten_a_wish() -> None:
     assert (True, 30.0) == (breaker.needs_probe, breaker.shut_until)
 
 
+def test_away_for_several_waits_is_hopeless() -> None:
+    """Who has little time waits for two probes of a provider that is away, and comes again for a third."""
+    breaker = shut()
+    hopeless = []
+    for now in (1.0, 3.0, 7.0):
+        hopeless.append(breaker.is_hopeless(now))
+        breaker.probed("refused", now, 0.0)
+
+    assert [False, False, True] == hopeless
+    breaker.probed(None, 20.0, 0.0)
+    assert not breaker.is_hopeless(20.0)
+
+
+def test_slow_is_hopeless_later() -> None:
+    """A provider that takes no more for a while is waited for, one that wants minutes of patience is not."""
+    breaker = Breaker(8)
+    breaker.saw(Throttled("slower", 100.0), 0.0, 0.0)
+    assert not breaker.is_hopeless(0.0)
+
+    breaker = Breaker(8)
+    breaker.saw(Throttled("slower", 200.0), 0.0, 0.0)
+    assert (True, False) == (breaker.is_hopeless(0.0), breaker.is_hopeless(100.0))
+
+
 @pytest.mark.parametrize("most", [1, 2, 50])
 def test_a_hanging_provider_gets_few(most: int) -> None:
     """However many may be under way, one that takes messages and never answers gets five, then one a probe."""
