@@ -29,12 +29,12 @@ from dialerd.settings import Settings
 from dialerd.signals import Asked
 from dialerd.spool import Spool
 from dialerd.store import Store
-from dialerd.store.migrate import at_head, migrate
+from dialerd.store.opening import open_store
 from dialerd.tasks import RESTART_S, kept_up, plain_errors
 from dialerd.ticker import Ticker
 from dialerd.vitals import Vitals
 
-__all__ = ["Doors", "Parts", "built", "opened", "reloaded", "run", "utcnow"]
+__all__ = ["Doors", "Parts", "built", "reloaded", "run", "utcnow"]
 
 logger = log.get(__name__)
 
@@ -165,23 +165,9 @@ def campaigns_of(provider: str, settings: Settings) -> Mapping[str, Campaign]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Store]:
-    """Open the database at this version's tables, and close it after."""
-    store = Store(settings.database.url)
-    try:
-        if not await store.read(at_head):
-            if not settings.database.migrate:
-                raise Refused("the database is not at this version: run `dialerd migrate`")
-            await store.transact(migrate)
-        yield store
-    finally:
-        store.close()
-
-
-@asynccontextmanager
 async def built(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Parts]:
     """Build the parts on an open database, with what an earlier process held rescued."""
-    async with opened(settings) as store:
+    async with open_store(settings.database.url, may_migrate=settings.database.migrate) as store:
         parts = Parts(settings, store, clock)
         await parts.lease.begin()
         tune_interpreter()

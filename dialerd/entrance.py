@@ -12,12 +12,13 @@ from datetime import datetime
 
 from dialerd import log
 from dialerd.api import Api
-from dialerd.daemon import Doors, opened, reloaded, utcnow
+from dialerd.daemon import Doors, reloaded, utcnow
 from dialerd.interpreter import tune_interpreter
 from dialerd.model.errors import Refused
 from dialerd.notify import Notifier
 from dialerd.settings import Settings
 from dialerd.signals import Asked
+from dialerd.store.opening import open_store
 from dialerd.tasks import kept_up, plain_errors
 
 __all__ = ["run"]
@@ -41,7 +42,7 @@ async def run(load: Callable[[], Settings], *, clock: Callable[[], datetime] = u
     notifier.status("opening the database")
     asked = Asked()
     with plain_errors(), asked.by_signals():
-        async with opened(settings) as store:
+        async with open_store(settings.database.url, may_migrate=settings.database.migrate) as store:
             doors = Doors(settings, store, clock)
             api = doors.build_api(promoting=False)
             tune_interpreter()

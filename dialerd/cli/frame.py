@@ -29,19 +29,17 @@ import click
 
 from dialerd.cli.later import later
 from dialerd.cli.options import config_dir, config_option, examples, json_option
-from dialerd.model.errors import Refused
 
 if TYPE_CHECKING:
     import asyncio
 
     from dialerd import interpreter, log, settings
-    from dialerd import store as database
     from dialerd.settings import Settings
-    from dialerd.store import Store, migrate
+    from dialerd.store import Store, opening
 else:
     asyncio, log, settings = later("asyncio", "dialerd.log", "dialerd.settings")
     (interpreter,) = later("dialerd.interpreter")
-    database, migrate = later("dialerd.store", "dialerd.store.migrate")
+    (opening,) = later("dialerd.store.opening")
 
 __all__ = ["Frame", "config_option", "examples", "json_option", "pass_frame", "run_async"]
 
@@ -67,17 +65,9 @@ class Frame:
     async def open_store(self) -> AsyncIterator[Store]:
         """Open the database, at this version's tables, and close it after."""
         wanted = self.settings.database
-        store = database.Store(wanted.url)
-        try:
-            # Asked first: a command that only reads must not wait for somebody's writing.
-            if not await store.read(migrate.at_head):
-                if not wanted.migrate:
-                    raise Refused("the database does not stand at this version: run `dialerd migrate`")
-                await store.transact(migrate.migrate)
+        async with opening.open_store(wanted.url, may_migrate=wanted.migrate) as store:
             interpreter.tune_interpreter()
             yield store
-        finally:
-            store.close()
 
 
 def pass_frame(command: Callable[..., Any]) -> Callable[..., Any]:
