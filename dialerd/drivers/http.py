@@ -15,11 +15,11 @@ For gateways that close after each answer and do not say so there is `keep_alive
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.message import Message as Header
 from functools import lru_cache
 
 from aiohttp import (
@@ -64,6 +64,8 @@ LATE_S = 3.0
 
 #: A probe that is answered so finds a proxy whose gateway is away.
 AWAY = PROXY | {503}
+
+CHARSET = re.compile(r";\s*charset\s*=[\s\"']*([^\s\"';,]+)", re.IGNORECASE | re.ASCII)
 
 
 class _Lost(Exception):
@@ -221,10 +223,9 @@ class Http:
 
 @lru_cache(maxsize=64)
 def _charset(content_type: str) -> str | None:
-    """Return the charset that a Content-Type names; there may be no such charset."""
-    header = Header()
-    header["Content-Type"] = content_type
-    return header.get_content_charset()
+    """Return the charset that a Content-Type names (RFC 9110, 8.3.2); there may be no such charset."""
+    found = CHARSET.search(content_type)
+    return found[1] if found else None
 
 
 @lru_cache(maxsize=16)

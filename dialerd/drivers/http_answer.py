@@ -83,12 +83,15 @@ class Reply:
 
 
 def decoded(content: bytes, charset: str | None) -> str:
-    """Return an answer as text: as it says, or else UTF-8, or else Windows-1252; never an error."""
-    utf8 = "utf-8-sig" if content.startswith(BOM_UTF8) else "utf-8"  # the first of which is slow
-    for name, errors in ((charset, "strict"), (utf8, "strict"), ("cp1252", "replace")):
+    """Return an answer as text: as its byte order mark or it says, or else UTF-8, or else Windows-1252; never an error.
+
+    The mark itself is no part of the text, also where the charset is named: it would hide JSON, or a `^OK`.
+    """
+    charset = "utf-8" if content.startswith(BOM_UTF8) else charset
+    for name, errors in ((charset, "strict"), ("utf-8", "strict"), ("cp1252", "replace")):
         try:
             if name:
-                return content.decode(name, errors)
+                return content.decode(name, errors).removeprefix("\ufeff")
         except (LookupError, ValueError):  # no such charset, one that is none for text, or not what it says
             continue
     raise AssertionError("the last charset takes everything")

@@ -215,10 +215,15 @@ async def test_large_answer(gateway: Gateway, make: Make) -> None:
     ("content", "kind"),
     [("Aceptó id=7".encode("cp1252"), "text/plain"), ("Aceptó id=7".encode(), "text/plain; charset=nonsense"),
      ("Aceptó id=7".encode("utf-16"), 'text/plain; charset="utf-16"'), ("Aceptó id=7".encode(), "a/b; charset=hex"),
-     ("\ufeffAceptó id=7".encode(), ""), ("Aceptó id=7".encode("latin-1"), "text/plain; charset=utf-8")],
+     ("\ufeffAceptó id=7".encode(), ""), ("Aceptó id=7".encode("latin-1"), "text/plain; charset=utf-8"),
+     ("\ufeffAceptó id=7".encode(), "a/b; Charset = UTF-8"), ("\ufeffAceptó id=7".encode(), "a/b;charset=cp1252"),
+     ("\ufeffAceptó id=7".encode("utf-16-le"), "a/b; charset='utf-16le'"),
+     # None of these is any that a message's parser takes (RFC 2231).
+     ("Aceptó id=7".encode(), "a/b; charset*=a; charset*0=b"), ("Aceptó id=7".encode(), "a/b; charset*0*=%00''x"),
+     ("Aceptó id=7".encode(), f"a/b; charset*{'9' * 5000}=x"), ("Aceptó id=7".encode(), "a/b; charset=\x7fñ")],
 )  # fmt: skip
 async def test_charsets(gateway: Gateway, make: Make, content: bytes, kind: str) -> None:
-    """An answer is read in the charset that it names, or in the likeliest, and never fails on it."""
+    """An answer is read in the charset that it names, or in the likeliest, without its mark, and never fails on it."""
     gateway.says = answer(content, Content_Type=kind)
     assert await make(gateway, success=Answer(body="^Aceptó")).send(an_sms()) == Sent("7")
 
