@@ -4,6 +4,7 @@ What is asked is made in http_request.py, what is answered judged in http_answer
 
     all `connections` busy for longer than timeout_s                                        Throttled
     no such host, refused, TLS or its certificate failed, no connection within timeout_s    Unreachable
+    an answer on an idle connection, before anything was asked there                        Unreachable
     no answer within timeout_s of that, connection lost, nonsense, an answer cut off        InDoubt
 
 A connection that is used again can be closed by the gateway in the very moment we write. Nothing tells then whether
@@ -40,6 +41,7 @@ from aiohttp import (
     ServerTimeoutError,
     TCPConnector,
 )
+from aiohttp.connector import Connection
 from yarl import URL
 
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
@@ -207,6 +209,7 @@ class Http:
                     **({} if provider.keep_alive else {"Connection": "close"}),
                 },
                 middlewares=middlewares,
+                request_class=_Asked,
                 trust_env=False,
             )
         return self._session
@@ -243,6 +246,20 @@ async def _read(response: ClientResponse) -> tuple[bytes, bool]:
             response.close()
             return content[:LARGEST_ANSWER], False
     return content, True
+
+
+class _Asked(ClientRequest):
+    """A request that is not written where an answer stands already: it would be taken for the answer to this one."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        """Write the request.
+
+        Raises:
+            _NoConnection: nothing was written; whoever called closes the connection.
+        """
+        if conn.protocol is None or conn.protocol.should_close:
+            raise _NoConnection(f"{self.url.host}:{self.url.port}: it answered before it was asked")
+        return await super().send(conn)
 
 
 class _Dropped(Exception):

@@ -169,6 +169,25 @@ async def test_idle_connection_that_was_closed(gateway: Gateway, make: Make) -> 
     assert gateway.connections == 2
 
 
+async def test_answered_unasked(gateway: Gateway, make: Make) -> None:
+    """What a gateway says on an idle connection is never taken for the answer to the next message."""
+    gateway.says = answer("OK id=1")
+    driver = make(gateway, max_in_flight=1)
+    assert await driver.send(an_sms()) == Sent("1")
+    assert driver._session is not None
+    assert driver._session.connector is not None
+    ((idle, _),) = next(iter(driver._session.connector._conns.values()))
+    came = asyncio.Event()
+    receive, idle.data_received = idle.data_received, lambda data: (receive(data), came.set())  # type: ignore[method-assign]
+    gateway.say(answer("OK id=2"))
+    await came.wait()
+
+    gateway.says = answer("OK id=3")
+    outcomes = [await driver.send(an_sms()), await driver.send(an_sms())]
+    assert outcomes == [Unreachable(f"127.0.0.1:{gateway.port}: it answered before it was asked"), Sent("3")]
+    assert len(gateway.asked) == 2
+
+
 async def test_answer_in_drops(gateway: Gateway, make: Make) -> None:
     """A gateway that sends its answer for ever, byte by byte, is cut off by the dialer, and the connection closed."""
     ended = asyncio.Event()
