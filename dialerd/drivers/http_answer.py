@@ -11,7 +11,7 @@ First the provider's own rules are asked, whatever the status:
 What none of them knows is judged by its status (RFC 9110, section 15; RFC 6585):
 
     2xx, no `success` given                       Sent
-    2xx that is not the JSON, or not whole, which `success` looks into        InDoubt: nobody can tell
+    2xx that is empty, not whole, or not the JSON, which `success` looks into    InDoubt: nobody can tell
     2xx, other                                    Deferred: it says something else than success
     302, 303                                      InDoubt: so answers a page that has done what was asked, too
     3xx, other                                    Deferred: nothing was done there; the error says where it points
@@ -157,6 +157,8 @@ class Judge:
             case status if 200 <= status <= 299:
                 if self._success_reads and not reply.is_whole:
                     return self.doubt(f"{_status(reply)}: an answer too large to read")
+                if self._success_reads and not reply.text.strip():
+                    return self.doubt(f"{_status(reply)}: an answer that says nothing")
                 if self._success_reads_json and answer.json is None:
                     return self.doubt(f"{_status(reply)}: an answer that is no JSON")
                 return Deferred(_told(reply, request), wish_s)

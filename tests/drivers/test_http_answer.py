@@ -43,7 +43,9 @@ def test_by_status(status: int, kind: type) -> None:
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
     [(200, "OK 1", Sent), (200, "ERROR: invalid number", Failed), (200, "ERROR: no credit", Unreachable),
-     (200, "ERROR: too fast", Throttled), (200, "ERROR: later", Deferred), (200, "", Deferred),
+     (200, "ERROR: too fast", Throttled), (200, "ERROR: later", Deferred), (500, "", Deferred),
+     # Nobody can tell what was done.
+     (200, "", InDoubt), (204, "\r\n", InDoubt),
      # Accepted, and repeats a text that sounds like a refusal.
      (200, "OK 'your invalid number'", Sent), (500, "invalid number", Failed), (404, "OK", Deferred)],
 )  # fmt: skip
