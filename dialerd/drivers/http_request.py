@@ -10,7 +10,7 @@
 `charset` is that of url, query, form and body; JSON is ASCII with escapes.
 
 A member of query, form, json or headers that uses a value which is not there (no source, a parameter left empty) is
-left out, and so is a table or an array of json that has become empty by that. In url and body it is empty.
+left out, and so is a table or an array within json that has become empty by that. In url and body it is empty.
 """
 
 import json
@@ -82,7 +82,7 @@ class Requests:
         #: Where the gateway is: scheme, host and port.
         self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
         percent = _percent_in(provider.charset)
-        self._url = _compiled(quote(url, safe=URL_SAFE + "{}", encoding=provider.charset), percent, must=True)
+        self._url = _filler(_quoted(url, provider.charset), percent, must=True)
         self._query = _compiled_fields(provider.query, percent)
         self._form = _compiled_fields(provider.form, percent)
         self._json = _compiled_json(provider.json) if provider.json is not None else None
@@ -125,7 +125,8 @@ class Requests:
         if self._provider.form is not None:
             return _members(self._form, values).encode()
         if self._json is not None:
-            return json.dumps(self._json(values)).encode()
+            filled = self._json(values)
+            return json.dumps({} if filled is _MISSING else filled).encode()
         if self._body is not None:
             return _octets(self._body(values) or "", self._provider.charset)
         return None
@@ -183,6 +184,11 @@ def _compiled_fields(fields: Mapping[str, str] | None, encode: Callable[[str], s
         (encode(name), _filler(tuple(encode(p) if isinstance(p, str) else p for p in parse(text)), encode))
         for name, text in (fields or {}).items()
     ]
+
+
+def _quoted(url: str, charset: str) -> tuple[str | Placeholder, ...]:
+    """Return the pieces of a URL, with what stands around the placeholders encoded where it is not yet."""
+    return tuple(quote(p, safe=URL_SAFE + "{}", encoding=charset) if isinstance(p, str) else p for p in parse(url))
 
 
 def _filler(pieces: tuple[str | Placeholder, ...], encode: Callable[[str], str], *, must: bool = False) -> Fill:
