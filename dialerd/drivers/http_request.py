@@ -16,10 +16,10 @@ left out, and so is a table or an array within json that has become empty by tha
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 from xml.sax.saxutils import escape as xml_escape
 
 from dialerd.examine import number_for
@@ -29,6 +29,7 @@ from dialerd.model.message import Message
 from dialerd.model.placeholder import OF_MESSAGE, Placeholder, parse, placeholders
 from dialerd.model.text import Coding, encode, transliterate
 from dialerd.settings import HttpProvider, Method, Scheme
+from dialerd.settings.sources import Hidden
 
 __all__ = ["Request", "Requests"]
 
@@ -355,6 +356,20 @@ def _secrets(provider: HttpProvider, login: tuple[str, str] | None) -> tuple[str
         for secret in (provider.auth.password, provider.auth.bearer):
             if secret is not None:
                 found |= {secret.get_secret_value(), _basic(provider.auth.user or "", secret.get_secret_value())}
-    for table in (provider.query, provider.form, provider.headers):
-        found |= {value for name, value in (table or {}).items() if SECRET_WORD.search(name)}
+    _, _, url_query = (provider.url or "").partition("?")
+    for part in (dict(parse_qsl(url_query)), provider.query, provider.form, provider.json, provider.headers):
+        found |= set(_secret_words(part))
     return tuple(sorted((value for value in found if len(value) > 2), key=len, reverse=True))
+
+
+def _secret_words(value: object, name: str = "") -> Iterator[str]:
+    """Yield what stands under such a name or came by reference, and its last word: the first may be a scheme."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _secret_words(entry, key)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _secret_words(entry, name)
+    elif isinstance(value, Hidden) or (isinstance(value, str) and SECRET_WORD.search(name)):
+        yield value
+        yield from value.split()[-1:]

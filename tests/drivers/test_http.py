@@ -24,6 +24,7 @@ from dialerd.model.message import Channel, State
 from dialerd.model.outcome import Deferred, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.model.retry import verdict
 from dialerd.settings import Answer, HttpAuth, HttpProvider, Method, Probe, ProviderId, Scheme
+from dialerd.settings.sources import Hidden
 from tests.drivers.conformance import DriverConformance, Kind, Peer, an_sms
 from tests.fakes.gateway import DROP, HANG, Asked, Gateway, answer
 
@@ -413,7 +414,8 @@ async def test_nobody_reads_secrets(
     message = an_sms(data="Su clave es 4711, señor")
 
     def says(asked: Asked) -> bytes:
-        told = f"{asked.target} {asked.headers} {asked.query} {message.destination} {SECRET}: refused"
+        carried = [asked.headers["x-api-key"].split()[1], *asked.json["login"][0].values()]
+        told = f"{carried} {asked.target} {asked.headers} {asked.query} {message.destination} {SECRET}: refused"
         return answer(told.encode(), status, Location=f"http://us:{'pw0815'}@h/x?key=pw0815")
 
     gateway.says = says
@@ -421,11 +423,12 @@ async def test_nobody_reads_secrets(
     driver = make(
         gateway, success=Answer(body="^OK"), permanent=Answer(status=frozenset({400})), parameters={"key": "pw0815"},
         query={"to": "${phone}", "text": "${message}", "key": "${key}", "password": "literal9"},
-        auth=HttpAuth(user="us", password=SECRET), url=gateway.url + "/?token=${key}",
+        auth=HttpAuth(user="us", password=SECRET), url=gateway.url + "/?token=${key}&pw=in+url",
+        headers={"X-Api-Key": "App literal9"}, json={"login": [{"u": Hidden("from-env"), "Password": "literal9"}]},
     )  # fmt: skip
     outcome = await driver.send(message)
     text = f"{outcome} {driver._provider} {caplog.text}"
-    for private in ("pw0815", SECRET, "literal9", message.destination, "4711", "dXM6"):
+    for private in ("pw0815", SECRET, "literal9", "from-env", "in url", "in+url", message.destination, "4711", "dXM6"):
         assert private not in text, text
     assert "pw0815" in gateway.asked[0].target
 
