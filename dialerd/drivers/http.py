@@ -4,19 +4,21 @@ What is asked is made in http_request.py, what is answered judged in http_answer
 
     all `connections` busy for longer than timeout_s                                        Throttled
     no such host, refused, TLS or its certificate failed, no connection within timeout_s    Unreachable
-    an answer on an idle connection, before anything was asked there                        Unreachable
+    one connection after the other ends, or brings an answer, before anything was asked     Unreachable
     no answer within timeout_s of that, connection lost, nonsense, an answer cut off        InDoubt
 
 A connection that is used again can be closed by the gateway in the very moment we write. Nothing tells then whether
 the request was read, so it is a doubt as well, whatever the method: here a GET sends an SMS too, and is never repeated
-by the client on its own. To make that rare, connections idle for longer than IDLE_S are not used again: servers close
-theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or more, and one that closes earlier says `Connection: close`.
-For gateways that close after each answer and do not say so there is `keep_alive = false`.
+by the client on its own. To make that rare, nothing is written where the end has come already, and connections idle
+for longer than IDLE_S are not used again: servers close theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or
+more, and one that closes earlier says `Connection: close`. For gateways that close a moment after each answer and do
+not say so there is `keep_alive = false`.
 """
 
 import asyncio
 import os
 import re
+import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -66,6 +68,9 @@ LATE_S = 3.0
 
 #: A probe that is answered so finds a proxy whose gateway is away.
 AWAY = PROXY | {503}
+
+#: What poll(2) says of a connection whose other side writes no more; where it has no word for that, one that is lost.
+ENDING = getattr(select, "POLLRDHUP", 0)
 
 CHARSET = re.compile(r";\s*charset\s*=[\s\"']*([^\s\"';,]+)", re.IGNORECASE | re.ASCII)
 
@@ -164,6 +169,15 @@ class Http:
             _NoConnection: nothing was sent.
             _Lost: there is no answer, or not to its end; _Silent: none in time.
         """
+        for _ in range(self._most + 1):
+            try:
+                return await self._ask_once(method, url, headers, body)
+            except _Stale:
+                continue
+        raise _NoConnection(f"{self._place}: it ends connections, or answers, before it is asked")
+
+    async def _ask_once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        """Ask on one connection; _Stale if it was of no use."""
         limit_s = self._provider.timeout_s
         try:
             async with self._open().request(
@@ -183,7 +197,8 @@ class Http:
         except ClientResponseError:
             raise _Lost(f"{self._place}: the answer is no HTTP") from None
         except (_Dropped, ClientError, OSError, ValueError):
-            raise _Lost(f"{self._place}: connection lost, no answer") from None
+            hint = "; if it closes connections unasked: keep_alive = false" if self._provider.keep_alive else ""
+            raise _Lost(f"{self._place}: connection lost, no answer{hint}") from None
 
     def _open(self) -> ClientSession:
         """Return the session; it belongs to the loop that runs."""
@@ -248,18 +263,32 @@ async def _read(response: ClientResponse) -> tuple[bytes, bool]:
     return content, True
 
 
+class _Stale(Exception):
+    """An idle connection that is of no use any more; nothing was written."""
+
+
 class _Asked(ClientRequest):
-    """A request that is not written where an answer stands already: it would be taken for the answer to this one."""
+    """A request that is not written where it would be lost, or where an answer stands already, to another one."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         """Write the request.
 
         Raises:
-            _NoConnection: nothing was written; whoever called closes the connection.
+            _Stale: nothing was written; whoever called closes the connection.
         """
-        if conn.protocol is None or conn.protocol.should_close:
-            raise _NoConnection(f"{self.url.host}:{self.url.port}: it answered before it was asked")
+        if conn.protocol is None or conn.protocol.should_close or _is_ending(conn.transport):
+            raise _Stale
         return await super().send(conn)
+
+
+def _is_ending(transport: asyncio.Transport | None) -> bool:
+    """Tell whether the other side has closed its half, of which the event loop may not have heard yet."""
+    connected = transport.get_extra_info("socket") if transport is not None else None
+    if connected is None or connected.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connected.fileno(), ENDING)
+    return bool(poll.poll(0))
 
 
 class _Dropped(Exception):
