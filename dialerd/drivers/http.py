@@ -193,9 +193,11 @@ class Http:
         except (ServerTimeoutError, TimeoutError):
             raise _Silent(f"{self._place}: no answer within {limit_s:g} s") from None
         except ClientPayloadError:
-            raise _Lost(f"{self._place}: connection lost within the answer") from None
+            raise _Lost(f"{self._place}: an answer that was cut off, or is not in its Content-Encoding") from None
         except ClientResponseError:
-            raise _Lost(f"{self._place}: the answer is no HTTP") from None
+            raise _Lost(
+                f"{self._place}: an answer that is no HTTP, or in a Content-Encoding nobody asked for"
+            ) from None
         except (_Dropped, ClientError, OSError, ValueError):
             hint = "; if it closes connections unasked: keep_alive = false" if self._provider.keep_alive else ""
             raise _Lost(f"{self._place}: connection lost, no answer{hint}") from None
@@ -216,6 +218,9 @@ class Http:
                     ttl_dns_cache=60,
                     ssl=self._tls or True,
                 ),
+                # Some carry a page of policies in a header.
+                max_line_size=LARGEST_ANSWER,
+                max_field_size=LARGEST_ANSWER,
                 timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
                 cookie_jar=DummyCookieJar(),
                 headers={

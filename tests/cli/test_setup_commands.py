@@ -103,6 +103,9 @@ def test_check_misses_a_folder_of_attachments(tmp_path: Path) -> None:
     assert f"campaign Mail's folder of attachments cannot be reached: no folder {config}/contracts" in result.stderr
     (config / "contracts").mkdir()
     assert 0 == call("check", config=config).exit_code
+    # What cannot even be looked at is not there either.
+    mail.write_text(mail.read_text().replace("contracts", "c" * 300))
+    assert 75 == call("check", config=config).exit_code
 
 
 def test_check_names_every_error(tmp_path: Path) -> None:

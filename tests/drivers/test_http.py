@@ -243,8 +243,8 @@ async def test_answer_cut_off(gateway: Gateway, make: Make, cut: bytes) -> None:
 
 
 async def test_large_answer(gateway: Gateway, make: Make) -> None:
-    """Of an answer without measure only the beginning is read; what stands there counts."""
-    gateway.says = answer(b"OK id=5 " + b"x" * (4 * LARGEST_ANSWER))
+    """Of an answer without measure only the beginning is read; what stands there counts, whatever its headers."""
+    gateway.says = answer(b"OK id=5 " + b"x" * (4 * LARGEST_ANSWER), Content_Security_Policy="x" * 30_000)
     rule = Answer(body="^OK")
 
     assert await make(gateway, success=rule).send(an_sms()) == Sent("5")
