@@ -69,6 +69,9 @@ NOT_LET_IN = frozenset({401, 407})
 TOO_FAST = frozenset({429, 503})
 
 UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+#: A phone number, in whatever groups; two are taken for the same when so many of their last digits are.
+NUMBER = re.compile(r"\+?\(?\d[\d ().\-/]{5,}\d")
+SAME = 7
 TAG = re.compile(r"<[^<>]{0,500}>")
 
 
@@ -281,10 +284,16 @@ def _told(reply: Reply, request: Request) -> str:
                 text = text.replace(spelling, "…")
             elif spelling:
                 text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "…", text)
+    ends = {_digits(private)[-SAME:] for private in request.private if NUMBER.fullmatch(private)}
+    text = NUMBER.sub(lambda found: "…" if any(end in _digits(found[0]) for end in ends) else found[0], text)
     text = UNPRINTABLE.sub(" ", TAG.sub(" ", text)).strip()
     if len(text) > LONGEST_TOLD:
         text = text[:LONGEST_TOLD] + "…"
     return f"{_status(reply)}: {text}" if text else _status(reply)
+
+
+def _digits(number: str) -> str:
+    return "".join(filter(str.isdigit, number))
 
 
 def _target(reply: Reply) -> str:

@@ -150,7 +150,8 @@ def test_errors_tell_what_was_said() -> None:
     assert judged(200, '{"code": 4}', unavailable=json) == Unreachable("HTTP 200 OK, code is 4")
 
 
-@pytest.mark.parametrize("text", ["+59899000001", "59899000001", "Hola ñandú; ¿qué tal?", "Hola%20%C3%B1and%C3%BA",
+@pytest.mark.parametrize("text", ["+59899000001", "59899000001", "99000001", "598 99.000-001", "(99) 000 001",
+                                  "Hola ñandú; ¿qué tal?", "Hola%20%C3%B1and%C3%BA",
                                   "Hola \\u00f1and\\u00fa; \\u00bfqu\\u00e9 tal?"])  # fmt: skip
 def test_errors_tell_no_numbers_and_texts(text: str) -> None:
     """Number and text are left out of a refusal, however the gateway spells them."""
