@@ -156,7 +156,7 @@ class Http:
 
     @property
     def _place(self) -> str:
-        return f"{self._origin.host}:{self._origin.port}"
+        return f"{self._origin.host_subcomponent}:{self._origin.port}"
 
     def _leave(self) -> None:
         if not self._line.serve(None):

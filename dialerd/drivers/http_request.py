@@ -319,10 +319,12 @@ def _number(text: str | None) -> Any:
 
 
 def _without_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """Return a URL without fragment and without user and password, and these two."""
+    """Return a URL without fragment and without user and password, its host in ASCII (RFC 3490), and these two."""
     parts = urlsplit(url)
     login = None
     host = parts.netloc.rpartition("@")[2]
+    if not host.isascii():
+        host = host.encode("idna").decode()
     if parts.username is not None:
         login = (parts.username, parts.password or "")
     return parts._replace(netloc=host, fragment="").geturl(), login

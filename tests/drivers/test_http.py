@@ -332,15 +332,24 @@ async def test_no_tls_there(gateway: Gateway, make: Make) -> None:
 
 
 async def test_no_such_host(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that DNS does not know is not reached."""
+    """A name that DNS does not know is not reached; it is asked for one beyond ASCII as DNS spells that."""
+    asked = []
 
-    async def unknown(*_args: object, **_named: object) -> None:
+    async def unknown(host: str, *_args: object, **_named: object) -> None:
+        asked.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     outcome = await make(gateway, url="http://gateway.example/").send(an_sms())
     assert isinstance(outcome, Unreachable)
     assert "no such host" in outcome.error
+    beyond = make(gateway, url="http://señal.example:81/")
+    assert await beyond.send(an_sms()) == Unreachable(
+        outcome.error.replace("gateway.example:80", "xn--seal-hqa.example:81")
+    )
+    with pytest.raises(Unavailable, match="no such host"):
+        await beyond.probe()
+    assert asked == ["gateway.example"] + ["xn--seal-hqa.example"] * 2
 
 
 async def test_no_connection_in_time(gateway: Gateway, make: Make) -> None:

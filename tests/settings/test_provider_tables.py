@@ -221,7 +221,8 @@ def test_wrong_keys(problems: Problems, text: str, lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["gw.example", "ftp://gw.example", "https://", "https://a b/", "https://[::1/", "http://h:x/"]
+    "url",
+    ["gw.example", "ftp://gw.example", "https://", "https://a b/", "https://[::1/", "http://h:x/", "http://ñ..es/"],
 )
 def test_wrong_urls(problems: Problems, url: str) -> None:
     """A gateway's URL is http or https and has a host; it may hold a password and is not shown."""
