@@ -69,6 +69,9 @@ LATE_S = 3.0
 #: A probe that is answered so finds a proxy whose gateway is away.
 AWAY = PROXY | {503}
 
+#: So many connections may end one after the other before anything is written; then the gateway is not reached.
+TRIES = 5
+
 #: What poll(2) says of a connection whose other side writes no more; where it has no word for that, one that is lost.
 ENDING = getattr(select, "POLLRDHUP", 0)
 
@@ -169,7 +172,7 @@ class Http:
             _NoConnection: nothing was sent.
             _Lost: there is no answer, or not to its end; _Silent: none in time.
         """
-        for _ in range(self._most + 1):
+        for _ in range(TRIES):
             try:
                 return await self._ask_once(method, url, headers, body)
             except _Stale:
