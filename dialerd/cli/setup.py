@@ -122,8 +122,15 @@ def _missing_folders(settings: Settings) -> dict[str, str]:
     return {
         f"campaign {name}'s folder of attachments": f"no folder {campaign.email.attachments}"
         for name, campaign in settings.campaigns.items()
-        if campaign.email and campaign.email.attachments and not Path(campaign.email.attachments).is_dir()
+        if campaign.email and campaign.email.attachments and not _is_folder(Path(campaign.email.attachments))
     }
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # one in a folder that we may not look into
+        return False
 
 
 async def _probe(provider: Provider, settings: Settings) -> str | None:

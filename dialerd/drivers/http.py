@@ -4,22 +4,25 @@ What is asked is made in http_request.py, what is answered judged in http_answer
 
     all `connections` busy for longer than timeout_s                                        Throttled
     no such host, refused, TLS or its certificate failed, no connection within timeout_s    Unreachable
+    one connection after the other ends, or brings an answer, before anything was asked     Unreachable
     no answer within timeout_s of that, connection lost, nonsense, an answer cut off        InDoubt
 
 A connection that is used again can be closed by the gateway in the very moment we write. Nothing tells then whether
 the request was read, so it is a doubt as well, whatever the method: here a GET sends an SMS too, and is never repeated
-by the client on its own. To make that rare, connections idle for longer than IDLE_S are not used again: servers close
-theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or more, and one that closes earlier says `Connection: close`.
-For gateways that close after each answer and do not say so there is `keep_alive = false`.
+by the client on its own. To make that rare, nothing is written where the end has come already, and connections idle
+for longer than IDLE_S are not used again: servers close theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or
+more, and one that closes earlier says `Connection: close`. For gateways that close a moment after each answer and do
+not say so there is `keep_alive = false`.
 """
 
 import asyncio
 import os
+import re
+import select
 import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.message import Message as Header
 from functools import lru_cache
 
 from aiohttp import (
@@ -40,6 +43,7 @@ from aiohttp import (
     ServerTimeoutError,
     TCPConnector,
 )
+from aiohttp.connector import Connection
 from yarl import URL
 
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
@@ -64,6 +68,14 @@ LATE_S = 3.0
 
 #: A probe that is answered so finds a proxy whose gateway is away.
 AWAY = PROXY | {503}
+
+#: So many connections may end one after the other before anything is written; then the gateway is not reached.
+TRIES = 5
+
+#: What poll(2) says of a connection whose other side writes no more; where it has no word for that, one that is lost.
+ENDING = getattr(select, "POLLRDHUP", 0)
+
+CHARSET = re.compile(r";\s*charset\s*=[\s\"']*([^\s\"';,]+)", re.IGNORECASE | re.ASCII)
 
 
 class _Lost(Exception):
@@ -147,7 +159,7 @@ class Http:
 
     @property
     def _place(self) -> str:
-        return f"{self._origin.host}:{self._origin.port}"
+        return f"{self._origin.host_subcomponent}:{self._origin.port}"
 
     def _leave(self) -> None:
         if not self._line.serve(None):
@@ -160,6 +172,15 @@ class Http:
             _NoConnection: nothing was sent.
             _Lost: there is no answer, or not to its end; _Silent: none in time.
         """
+        for _ in range(TRIES):
+            try:
+                return await self._ask_once(method, url, headers, body)
+            except _Stale:
+                continue
+        raise _NoConnection(f"{self._place}: it ends connections, or answers, before it is asked")
+
+    async def _ask_once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        """Ask on one connection; _Stale if it was of no use."""
         limit_s = self._provider.timeout_s
         try:
             async with self._open().request(
@@ -175,11 +196,14 @@ class Http:
         except (ServerTimeoutError, TimeoutError):
             raise _Silent(f"{self._place}: no answer within {limit_s:g} s") from None
         except ClientPayloadError:
-            raise _Lost(f"{self._place}: connection lost within the answer") from None
+            raise _Lost(f"{self._place}: an answer that was cut off, or is not in its Content-Encoding") from None
         except ClientResponseError:
-            raise _Lost(f"{self._place}: the answer is no HTTP") from None
+            raise _Lost(
+                f"{self._place}: an answer that is no HTTP, or in a Content-Encoding nobody asked for"
+            ) from None
         except (_Dropped, ClientError, OSError, ValueError):
-            raise _Lost(f"{self._place}: connection lost, no answer") from None
+            hint = "; if it closes connections unasked: keep_alive = false" if self._provider.keep_alive else ""
+            raise _Lost(f"{self._place}: connection lost, no answer{hint}") from None
 
     def _open(self) -> ClientSession:
         """Return the session; it belongs to the loop that runs."""
@@ -197,6 +221,9 @@ class Http:
                     ttl_dns_cache=60,
                     ssl=self._tls or True,
                 ),
+                # Some carry a page of policies in a header.
+                max_line_size=LARGEST_ANSWER,
+                max_field_size=LARGEST_ANSWER,
                 timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
                 cookie_jar=DummyCookieJar(),
                 headers={
@@ -205,6 +232,7 @@ class Http:
                     **({} if provider.keep_alive else {"Connection": "close"}),
                 },
                 middlewares=middlewares,
+                request_class=_Asked,
                 trust_env=False,
             )
         return self._session
@@ -221,10 +249,9 @@ class Http:
 
 @lru_cache(maxsize=64)
 def _charset(content_type: str) -> str | None:
-    """Return the charset that a Content-Type names; there may be no such charset."""
-    header = Header()
-    header["Content-Type"] = content_type
-    return header.get_content_charset()
+    """Return the charset that a Content-Type names (RFC 9110, 8.3.2); there may be no such charset."""
+    found = CHARSET.search(content_type)
+    return found[1] if found else None
 
 
 @lru_cache(maxsize=16)
@@ -242,6 +269,34 @@ async def _read(response: ClientResponse) -> tuple[bytes, bool]:
             response.close()
             return content[:LARGEST_ANSWER], False
     return content, True
+
+
+class _Stale(Exception):
+    """An idle connection that is of no use any more; nothing was written."""
+
+
+class _Asked(ClientRequest):
+    """A request that is not written where it would be lost, or where an answer stands already, to another one."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        """Write the request.
+
+        Raises:
+            _Stale: nothing was written; whoever called closes the connection.
+        """
+        if conn.protocol is None or conn.protocol.should_close or _is_ending(conn.transport):
+            raise _Stale
+        return await super().send(conn)
+
+
+def _is_ending(transport: asyncio.Transport | None) -> bool:
+    """Tell whether the other side has closed its half, of which the event loop may not have heard yet."""
+    connected = transport.get_extra_info("socket") if transport is not None else None
+    if connected is None or connected.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connected.fileno(), ENDING)
+    return bool(poll.poll(0))
 
 
 class _Dropped(Exception):

@@ -11,7 +11,7 @@ First the provider's own rules are asked, whatever the status:
 What none of them knows is judged by its status (RFC 9110, section 15; RFC 6585):
 
     2xx, no `success` given                       Sent
-    2xx that is not the JSON, or not whole, which `success` looks into        InDoubt: nobody can tell
+    2xx that is empty, not whole, or not the JSON, which `success` looks into    InDoubt: nobody can tell
     2xx, other                                    Deferred: it says something else than success
     302, 303                                      InDoubt: so answers a page that has done what was asked, too
     3xx, other                                    Deferred: nothing was done there; the error says where it points
@@ -69,6 +69,9 @@ NOT_LET_IN = frozenset({401, 407})
 TOO_FAST = frozenset({429, 503})
 
 UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+#: A phone number, in whatever groups; two are taken for the same when so many of their last digits are.
+NUMBER = re.compile(r"\+?\(?\d[\d ().\-/]{5,}\d")
+SAME = 7
 TAG = re.compile(r"<[^<>]{0,500}>")
 
 
@@ -83,12 +86,15 @@ class Reply:
 
 
 def decoded(content: bytes, charset: str | None) -> str:
-    """Return an answer as text: as it says, or else UTF-8, or else Windows-1252; never an error."""
-    utf8 = "utf-8-sig" if content.startswith(BOM_UTF8) else "utf-8"  # the first of which is slow
-    for name, errors in ((charset, "strict"), (utf8, "strict"), ("cp1252", "replace")):
+    """Return an answer as text: as its byte order mark or it says, or else UTF-8, or else Windows-1252; never an error.
+
+    The mark itself is no part of the text, also where the charset is named: it would hide JSON, or a `^OK`.
+    """
+    charset = "utf-8" if content.startswith(BOM_UTF8) else charset
+    for name, errors in ((charset, "strict"), ("utf-8", "strict"), ("cp1252", "replace")):
         try:
             if name:
-                return content.decode(name, errors)
+                return content.decode(name, errors).removeprefix("\ufeff")
         except (LookupError, ValueError):  # no such charset, one that is none for text, or not what it says
             continue
     raise AssertionError("the last charset takes everything")
@@ -154,6 +160,8 @@ class Judge:
             case status if 200 <= status <= 299:
                 if self._success_reads and not reply.is_whole:
                     return self.doubt(f"{_status(reply)}: an answer too large to read")
+                if self._success_reads and not reply.text.strip():
+                    return self.doubt(f"{_status(reply)}: an answer that says nothing")
                 if self._success_reads_json and answer.json is None:
                     return self.doubt(f"{_status(reply)}: an answer that is no JSON")
                 return Deferred(_told(reply, request), wish_s)
@@ -276,10 +284,16 @@ def _told(reply: Reply, request: Request) -> str:
                 text = text.replace(spelling, "…")
             elif spelling:
                 text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "…", text)
+    ends = {_digits(private)[-SAME:] for private in request.private if NUMBER.fullmatch(private)}
+    text = NUMBER.sub(lambda found: "…" if any(end in _digits(found[0]) for end in ends) else found[0], text)
     text = UNPRINTABLE.sub(" ", TAG.sub(" ", text)).strip()
     if len(text) > LONGEST_TOLD:
         text = text[:LONGEST_TOLD] + "…"
     return f"{_status(reply)}: {text}" if text else _status(reply)
+
+
+def _digits(number: str) -> str:
+    return "".join(filter(str.isdigit, number))
 
 
 def _target(reply: Reply) -> str:

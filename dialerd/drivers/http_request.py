@@ -10,16 +10,16 @@
 `charset` is that of url, query, form and body; JSON is ASCII with escapes.
 
 A member of query, form, json or headers that uses a value which is not there (no source, a parameter left empty) is
-left out, and so is a table or an array of json that has become empty by that. In url and body it is empty.
+left out, and so is a table or an array within json that has become empty by that. In url and body it is empty.
 """
 
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 from xml.sax.saxutils import escape as xml_escape
 
 from dialerd.examine import number_for
@@ -29,6 +29,7 @@ from dialerd.model.message import Message
 from dialerd.model.placeholder import OF_MESSAGE, Placeholder, parse, placeholders
 from dialerd.model.text import Coding, encode, transliterate
 from dialerd.settings import HttpProvider, Method, Scheme
+from dialerd.settings.sources import Hidden
 
 __all__ = ["Request", "Requests"]
 
@@ -82,7 +83,7 @@ class Requests:
         #: Where the gateway is: scheme, host and port.
         self.origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
         percent = _percent_in(provider.charset)
-        self._url = _compiled(quote(url, safe=URL_SAFE + "{}", encoding=provider.charset), percent, must=True)
+        self._url = _filler(_quoted(url, provider.charset), percent, must=True)
         self._query = _compiled_fields(provider.query, percent)
         self._form = _compiled_fields(provider.form, percent)
         self._json = _compiled_json(provider.json) if provider.json is not None else None
@@ -125,7 +126,8 @@ class Requests:
         if self._provider.form is not None:
             return _members(self._form, values).encode()
         if self._json is not None:
-            return json.dumps(self._json(values)).encode()
+            filled = self._json(values)
+            return json.dumps({} if filled is _MISSING else filled).encode()
         if self._body is not None:
             return _octets(self._body(values) or "", self._provider.charset)
         return None
@@ -183,6 +185,11 @@ def _compiled_fields(fields: Mapping[str, str] | None, encode: Callable[[str], s
         (encode(name), _filler(tuple(encode(p) if isinstance(p, str) else p for p in parse(text)), encode))
         for name, text in (fields or {}).items()
     ]
+
+
+def _quoted(url: str, charset: str) -> tuple[str | Placeholder, ...]:
+    """Return the pieces of a URL, with what stands around the placeholders encoded where it is not yet."""
+    return tuple(quote(p, safe=URL_SAFE + "{}", encoding=charset) if isinstance(p, str) else p for p in parse(url))
 
 
 def _filler(pieces: tuple[str | Placeholder, ...], encode: Callable[[str], str], *, must: bool = False) -> Fill:
@@ -312,10 +319,12 @@ def _number(text: str | None) -> Any:
 
 
 def _without_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """Return a URL without fragment and without user and password, and these two."""
+    """Return a URL without fragment and without user and password, its host in ASCII (RFC 3490), and these two."""
     parts = urlsplit(url)
     login = None
     host = parts.netloc.rpartition("@")[2]
+    if not host.isascii():
+        host = host.encode("idna").decode()
     if parts.username is not None:
         login = (parts.username, parts.password or "")
     return parts._replace(netloc=host, fragment="").geturl(), login
@@ -349,6 +358,20 @@ def _secrets(provider: HttpProvider, login: tuple[str, str] | None) -> tuple[str
         for secret in (provider.auth.password, provider.auth.bearer):
             if secret is not None:
                 found |= {secret.get_secret_value(), _basic(provider.auth.user or "", secret.get_secret_value())}
-    for table in (provider.query, provider.form, provider.headers):
-        found |= {value for name, value in (table or {}).items() if SECRET_WORD.search(name)}
+    _, _, url_query = (provider.url or "").partition("?")
+    for part in (dict(parse_qsl(url_query)), provider.query, provider.form, provider.json, provider.headers):
+        found |= set(_secret_words(part))
     return tuple(sorted((value for value in found if len(value) > 2), key=len, reverse=True))
+
+
+def _secret_words(value: object, name: str = "") -> Iterator[str]:
+    """Yield what stands under such a name or came by reference, and its last word: the first may be a scheme."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _secret_words(entry, key)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _secret_words(entry, name)
+    elif isinstance(value, Hidden) or (isinstance(value, str) and SECRET_WORD.search(name)):
+        yield value
+        yield from value.split()[-1:]

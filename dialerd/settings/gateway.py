@@ -63,6 +63,7 @@ def _http_url(value: object) -> str:
     try:
         parts = urlsplit(url)
         _port = parts.port
+        (parts.hostname or "").encode("idna")  # as it is asked for in DNS
     except ValueError:
         raise expected(what) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or " " in url:

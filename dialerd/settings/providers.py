@@ -266,6 +266,23 @@ def template_clashes(given: Mapping[str, Any], parameters: Mapping[str, Any]) ->
                 yield key, f"{shown}: a message cannot say which host is asked"
             elif found.is_int and key != "json":
                 yield key, f"{shown}: only in json a value can be a number"
+    yield from _not_in_charset(given, parameters)
+
+
+def _not_in_charset(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[Clash]:
+    """Yield what of a request the gateway's charset cannot spell; without the letters, which may be a password's."""
+    charset = given.get("charset", "utf-8")
+    coded = {key: given[key] for key in ("url", "query", "form", "body") if key in given}
+    used = {found.name for found in placeholders(coded)}
+    for key, value in {**coded, "parameters": {name: parameters[name] for name in parameters if name in used}}.items():
+        for name, text in value.items() if isinstance(value, Mapping) else (("", value),):
+            try:
+                f"{name}{text}".encode(charset)
+            except UnicodeEncodeError:
+                where = f"{key}.{name}" if name.isascii() and name else key
+                yield key, f"expected only letters of the charset {charset}, in which {where} is sent"
+            except (LookupError, TypeError, ValueError):  # which is told where the charset is checked
+                return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -91,7 +91,7 @@ def test_check_ends_with_75_when_something_is_away(tmp_path: Path) -> None:
     assert "Ventas->  open" in result.stdout
 
 
-def test_check_misses_a_folder_of_attachments(tmp_path: Path) -> None:
+def test_check_misses_a_folder_of_attachments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A campaign's folder of attachments that is not there is named: its mails would wait."""
     config = configure(tmp_path)
     mail = config / "campaigns" / "mail.toml"
@@ -103,6 +103,16 @@ def test_check_misses_a_folder_of_attachments(tmp_path: Path) -> None:
     assert f"campaign Mail's folder of attachments cannot be reached: no folder {config}/contracts" in result.stderr
     (config / "contracts").mkdir()
     assert 0 == call("check", config=config).exit_code
+    # Whoever may not look into the folder around it is told the same.
+    is_dir = Path.is_dir
+
+    def shut(path: Path) -> bool:
+        if path.name == "contracts":
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", shut)
+    assert 75 == call("check", config=config).exit_code
 
 
 def test_check_names_every_error(tmp_path: Path) -> None:

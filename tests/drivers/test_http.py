@@ -24,6 +24,7 @@ from dialerd.model.message import Channel, State
 from dialerd.model.outcome import Deferred, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.model.retry import verdict
 from dialerd.settings import Answer, HttpAuth, HttpProvider, Method, Probe, ProviderId, Scheme
+from dialerd.settings.sources import Hidden
 from tests.drivers.conformance import DriverConformance, Kind, Peer, an_sms
 from tests.fakes.gateway import DROP, HANG, Asked, Gateway, answer
 
@@ -169,6 +170,53 @@ async def test_idle_connection_that_was_closed(gateway: Gateway, make: Make) -> 
     assert gateway.connections == 2
 
 
+async def test_answered_unasked(gateway: Gateway, make: Make) -> None:
+    """What a gateway says on an idle connection is never taken for the answer to the next message."""
+    gateway.says = answer("OK id=1")
+    driver = make(gateway, max_in_flight=1)
+    assert await driver.send(an_sms()) == Sent("1")
+    assert driver._session is not None
+    assert driver._session.connector is not None
+    ((idle, _),) = next(iter(driver._session.connector._conns.values()))
+    came = asyncio.Event()
+    receive, idle.data_received = idle.data_received, lambda data: (receive(data), came.set())  # type: ignore[method-assign]
+    gateway.say(answer("OK id=2"))
+    await came.wait()
+
+    gateway.says = answer("OK id=3")
+    assert await driver.send(an_sms()) == Sent("3")
+    assert (len(gateway.asked), gateway.connections) == (2, 2)
+
+
+async def test_closed_without_a_word(gateway: Gateway, make: Make) -> None:
+    """A gateway that closes after each answer and does not say so loses no message, if it does so at once."""
+    asked = 0
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        writer.write(answer("OK id=1"))
+        writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        driver = make(gateway, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        for _ in range(3):
+            assert set(await asyncio.gather(*(driver.send(an_sms()) for _ in range(20)))) == {Sent("1")}
+            assert [await driver.send(an_sms()) for _ in range(5)] == [Sent("1")] * 5
+    assert asked == 75
+
+
+async def test_ended_before_anything_is_written(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that ends one connection after the other at once is not reached: it has read nothing."""
+    monkeypatch.setattr("dialerd.drivers.http._is_ending", lambda _transport: True)
+    outcome = await make(gateway, method=Method.POST).send(an_sms())
+    assert outcome == Unreachable(f"127.0.0.1:{gateway.port}: it ends connections, or answers, before it is asked")
+    assert gateway.asked == []
+
+
 async def test_answer_in_drops(gateway: Gateway, make: Make) -> None:
     """A gateway that sends its answer for ever, byte by byte, is cut off by the dialer, and the connection closed."""
     ended = asyncio.Event()
@@ -203,8 +251,8 @@ async def test_answer_cut_off(gateway: Gateway, make: Make, cut: bytes) -> None:
 
 
 async def test_large_answer(gateway: Gateway, make: Make) -> None:
-    """Of an answer without measure only the beginning is read; what stands there counts."""
-    gateway.says = answer(b"OK id=5 " + b"x" * (4 * LARGEST_ANSWER))
+    """Of an answer without measure only the beginning is read; what stands there counts, whatever its headers."""
+    gateway.says = answer(b"OK id=5 " + b"x" * (4 * LARGEST_ANSWER), Content_Security_Policy="x" * 30_000)
     rule = Answer(body="^OK")
 
     assert await make(gateway, success=rule).send(an_sms()) == Sent("5")
@@ -215,10 +263,15 @@ async def test_large_answer(gateway: Gateway, make: Make) -> None:
     ("content", "kind"),
     [("Aceptó id=7".encode("cp1252"), "text/plain"), ("Aceptó id=7".encode(), "text/plain; charset=nonsense"),
      ("Aceptó id=7".encode("utf-16"), 'text/plain; charset="utf-16"'), ("Aceptó id=7".encode(), "a/b; charset=hex"),
-     ("\ufeffAceptó id=7".encode(), ""), ("Aceptó id=7".encode("latin-1"), "text/plain; charset=utf-8")],
+     ("\ufeffAceptó id=7".encode(), ""), ("Aceptó id=7".encode("latin-1"), "text/plain; charset=utf-8"),
+     ("\ufeffAceptó id=7".encode(), "a/b; Charset = UTF-8"), ("\ufeffAceptó id=7".encode(), "a/b;charset=cp1252"),
+     ("\ufeffAceptó id=7".encode("utf-16-le"), "a/b; charset='utf-16le'"),
+     # None of these is any that a message's parser takes (RFC 2231).
+     ("Aceptó id=7".encode(), "a/b; charset*=a; charset*0=b"), ("Aceptó id=7".encode(), "a/b; charset*0*=%00''x"),
+     ("Aceptó id=7".encode(), f"a/b; charset*{'9' * 5000}=x"), ("Aceptó id=7".encode(), "a/b; charset=\x7fñ")],
 )  # fmt: skip
 async def test_charsets(gateway: Gateway, make: Make, content: bytes, kind: str) -> None:
-    """An answer is read in the charset that it names, or in the likeliest, and never fails on it."""
+    """An answer is read in the charset that it names, or in the likeliest, without its mark, and never fails on it."""
     gateway.says = answer(content, Content_Type=kind)
     assert await make(gateway, success=Answer(body="^Aceptó")).send(an_sms()) == Sent("7")
 
@@ -287,15 +340,24 @@ async def test_no_tls_there(gateway: Gateway, make: Make) -> None:
 
 
 async def test_no_such_host(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that DNS does not know is not reached."""
+    """A name that DNS does not know is not reached; it is asked for one beyond ASCII as DNS spells that."""
+    asked = []
 
-    async def unknown(*_args: object, **_named: object) -> None:
+    async def unknown(host: str, *_args: object, **_named: object) -> None:
+        asked.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     outcome = await make(gateway, url="http://gateway.example/").send(an_sms())
     assert isinstance(outcome, Unreachable)
     assert "no such host" in outcome.error
+    beyond = make(gateway, url="http://señal.example:81/")
+    assert await beyond.send(an_sms()) == Unreachable(
+        outcome.error.replace("gateway.example:80", "xn--seal-hqa.example:81")
+    )
+    with pytest.raises(Unavailable, match="no such host"):
+        await beyond.probe()
+    assert asked == ["gateway.example"] + ["xn--seal-hqa.example"] * 2
 
 
 async def test_no_connection_in_time(gateway: Gateway, make: Make) -> None:
@@ -389,7 +451,8 @@ async def test_nobody_reads_secrets(
     message = an_sms(data="Su clave es 4711, señor")
 
     def says(asked: Asked) -> bytes:
-        told = f"{asked.target} {asked.headers} {asked.query} {message.destination} {SECRET}: refused"
+        carried = [asked.headers["x-api-key"].split()[1], *asked.json["login"][0].values()]
+        told = f"{carried} {asked.target} {asked.headers} {asked.query} {message.destination} {SECRET}: refused"
         return answer(told.encode(), status, Location=f"http://us:{'pw0815'}@h/x?key=pw0815")
 
     gateway.says = says
@@ -397,11 +460,12 @@ async def test_nobody_reads_secrets(
     driver = make(
         gateway, success=Answer(body="^OK"), permanent=Answer(status=frozenset({400})), parameters={"key": "pw0815"},
         query={"to": "${phone}", "text": "${message}", "key": "${key}", "password": "literal9"},
-        auth=HttpAuth(user="us", password=SECRET), url=gateway.url + "/?token=${key}",
+        auth=HttpAuth(user="us", password=SECRET), url=gateway.url + "/?token=${key}&pw=in+url",
+        headers={"X-Api-Key": "App literal9"}, json={"login": [{"u": Hidden("from-env"), "Password": "literal9"}]},
     )  # fmt: skip
     outcome = await driver.send(message)
     text = f"{outcome} {driver._provider} {caplog.text}"
-    for private in ("pw0815", SECRET, "literal9", message.destination, "4711", "dXM6"):
+    for private in ("pw0815", SECRET, "literal9", "from-env", "in url", "in+url", message.destination, "4711", "dXM6"):
         assert private not in text, text
     assert "pw0815" in gateway.asked[0].target
 

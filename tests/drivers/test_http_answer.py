@@ -43,7 +43,9 @@ def test_by_status(status: int, kind: type) -> None:
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
     [(200, "OK 1", Sent), (200, "ERROR: invalid number", Failed), (200, "ERROR: no credit", Unreachable),
-     (200, "ERROR: too fast", Throttled), (200, "ERROR: later", Deferred), (200, "", Deferred),
+     (200, "ERROR: too fast", Throttled), (200, "ERROR: later", Deferred), (500, "", Deferred),
+     # Nobody can tell what was done.
+     (200, "", InDoubt), (204, "\r\n", InDoubt),
      # Accepted, and repeats a text that sounds like a refusal.
      (200, "OK 'your invalid number'", Sent), (500, "invalid number", Failed), (404, "OK", Deferred)],
 )  # fmt: skip
@@ -148,7 +150,8 @@ def test_errors_tell_what_was_said() -> None:
     assert judged(200, '{"code": 4}', unavailable=json) == Unreachable("HTTP 200 OK, code is 4")
 
 
-@pytest.mark.parametrize("text", ["+59899000001", "59899000001", "Hola ñandú; ¿qué tal?", "Hola%20%C3%B1and%C3%BA",
+@pytest.mark.parametrize("text", ["+59899000001", "59899000001", "99000001", "598 99.000-001", "(99) 000 001",
+                                  "Hola ñandú; ¿qué tal?", "Hola%20%C3%B1and%C3%BA",
                                   "Hola \\u00f1and\\u00fa; \\u00bfqu\\u00e9 tal?"])  # fmt: skip
 def test_errors_tell_no_numbers_and_texts(text: str) -> None:
     """Number and text are left out of a refusal, however the gateway spells them."""

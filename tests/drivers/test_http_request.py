@@ -148,6 +148,7 @@ def test_what_is_not_there_is_left_out() -> None:
     keys["parameters"]["callback"] = "http://us/?"
     assert ("dlr", "3") in query(asked({"source": None}, **keys))
     assert urlsplit(asked({"source": None}, url="http://h/a${source}b").url).path == "/ab"
+    assert asked({"source": None}, json={"from": "${source}", "to": ["${port:int}"]}).body == b"{}"
 
 
 def test_url_stays_a_url() -> None:
@@ -158,6 +159,7 @@ def test_url_stays_a_url() -> None:
     assert rest.startswith("a=%20b&c=")
     assert rest.endswith("&k%20y=1%262")
     assert "top" not in rest
+    assert asked(url="http://h/?a=${id:+ñ%}&b=ñ%").url == "http://h/?a=%C3%B1%25&b=%C3%B1%"
 
 
 def test_ports_are_taken_in_turn() -> None:

@@ -98,6 +98,11 @@ class Gateway:
         for writer in list(self._open):
             writer.transport.abort()
 
+    def say(self, unasked: bytes) -> None:
+        """Say something on every connection that is open, though nothing was asked there."""
+        for writer in self._open:
+            writer.write(unasked)
+
     async def reached(self, number: int = 1) -> None:
         """Return once so many requests have come."""
         async with asyncio.timeout(20), self._came:

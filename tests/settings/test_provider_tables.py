@@ -166,6 +166,10 @@ def test_http_absent_is_none(read: Read) -> None:
         (HTTP + "auth = { user = 'u', password = 'p', bearer = 'b' }", ["auth: expected user and password, or bearer"]),
         (HTTP + "charset = 'utf-16'", ["charset: expected a charset that spells ASCII as it is, such as utf-8"]),
         (HTTP + "charset = 'hex'", ["charset: expected a charset that spells ASCII as it is"]),
+        (HTTP + "charset = 'latin-1'\nquery = { '€' = 'é' }\nform = { a = '${k}' }\nparameters = { k = '€' }",
+         ["query: expected only letters of the charset latin-1, in which query is sent",
+          "parameters: expected only letters of the charset latin-1, in which parameters.k is sent"]),
+        (HTTP + "charset = 'latin-1'\nbody = '€'\nheaders = { a = '€' }", ["body: expected only letters of the char"]),
         (HTTP + "timeout_s = 0", ["timeout_s: expected a number above 0, at most 3600 (got 0)"]),
         (HTTP + "success = {}", ["success: expected status, body or json"]),
         (HTTP + "success = { status = '2x' }", ["success.status: expected an HTTP status such as 404 or \"2xx\", "]),
@@ -217,7 +221,8 @@ def test_wrong_keys(problems: Problems, text: str, lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["gw.example", "ftp://gw.example", "https://", "https://a b/", "https://[::1/", "http://h:x/"]
+    "url",
+    ["gw.example", "ftp://gw.example", "https://", "https://a b/", "https://[::1/", "http://h:x/", "http://ñ..es/"],
 )
 def test_wrong_urls(problems: Problems, url: str) -> None:
     """A gateway's URL is http or https and has a host; it may hold a password and is not shown."""
