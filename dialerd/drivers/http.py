@@ -18,7 +18,6 @@ not say so there is `keep_alive = false`.
 import asyncio
 import os
 import re
-import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -26,12 +25,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from aiohttp import (
-    ClientConnectionError,
     ClientConnectorError,
     ClientError,
-    ClientHandlerType,
     ClientPayloadError,
-    ClientRequest,
     ClientResponse,
     ClientResponseError,
     ClientSession,
@@ -43,9 +39,9 @@ from aiohttp import (
     ServerTimeoutError,
     TCPConnector,
 )
-from aiohttp.connector import Connection
 from yarl import URL
 
+from dialerd.drivers.http_again import Asked, Dropped, Stale, never_again
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
 from dialerd.drivers.line import Line
@@ -71,9 +67,6 @@ AWAY = PROXY | {503}
 
 #: So many connections may end one after the other before anything is written; then the gateway is not reached.
 TRIES = 5
-
-#: What poll(2) says of a connection whose other side writes no more; where it has no word for that, one that is lost.
-ENDING = getattr(select, "POLLRDHUP", 0)
 
 CHARSET = re.compile(r";\s*charset\s*=[\s\"']*([^\s\"';,]+)", re.IGNORECASE | re.ASCII)
 
@@ -175,12 +168,12 @@ class Http:
         for _ in range(TRIES):
             try:
                 return await self._ask_once(method, url, headers, body)
-            except _Stale:
+            except Stale:
                 continue
         raise _NoConnection(f"{self._place}: it ends connections, or answers, before it is asked")
 
     async def _ask_once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
-        """Ask on one connection; _Stale if it was of no use."""
+        """Ask on one connection; Stale if it was of no use."""
         limit_s = self._provider.timeout_s
         try:
             async with self._open().request(
@@ -201,7 +194,7 @@ class Http:
             raise _Lost(
                 f"{self._place}: an answer that is no HTTP, or in a Content-Encoding nobody asked for"
             ) from None
-        except (_Dropped, ClientError, OSError, ValueError):
+        except (Dropped, ClientError, OSError, ValueError):
             hint = "; if it closes connections unasked: keep_alive = false" if self._provider.keep_alive else ""
             raise _Lost(f"{self._place}: connection lost, no answer{hint}") from None
 
@@ -210,7 +203,7 @@ class Http:
         if self._session is None:
             provider = self._provider
             # aiohttp repeats no POST.
-            middlewares = [] if self._requests.method is Method.POST else [_never_again]
+            middlewares = [] if self._requests.method is Method.POST else [never_again]
             if provider.auth is not None and provider.auth.scheme is Scheme.DIGEST:
                 password = provider.auth.password.get_secret_value() if provider.auth.password is not None else ""
                 middlewares.insert(0, DigestAuthMiddleware(provider.auth.user or "", password))
@@ -232,7 +225,7 @@ class Http:
                     **({} if provider.keep_alive else {"Connection": "close"}),
                 },
                 middlewares=middlewares,
-                request_class=_Asked,
+                request_class=Asked,
                 trust_env=False,
             )
         return self._session
@@ -269,50 +262,6 @@ async def _read(response: ClientResponse) -> tuple[bytes, bool]:
             response.close()
             return content[:LARGEST_ANSWER], False
     return content, True
-
-
-class _Stale(Exception):
-    """An idle connection that is of no use any more; nothing was written."""
-
-
-class _Asked(ClientRequest):
-    """A request that is not written where it would be lost, or where an answer stands already, to another one."""
-
-    async def send(self, conn: Connection) -> ClientResponse:
-        """Write the request.
-
-        Raises:
-            _Stale: nothing was written; whoever called closes the connection.
-        """
-        if conn.protocol is None or conn.protocol.should_close or _is_ending(conn.transport):
-            raise _Stale
-        return await super().send(conn)
-
-
-def _is_ending(transport: asyncio.Transport | None) -> bool:
-    """Tell whether the other side has closed its half, of which the event loop may not have heard yet."""
-    connected = transport.get_extra_info("socket") if transport is not None else None
-    if connected is None or connected.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(connected.fileno(), ENDING)
-    return bool(poll.poll(0))
-
-
-class _Dropped(Exception):
-    """A connection was lost before any answer; not a ClientError, so that aiohttp does not ask again."""
-
-
-async def _never_again(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from repeating a GET, which it takes for idempotent (RFC 9110, 9.2.2): ours send an SMS."""
-    try:
-        return await handler(request)
-    except (ConnectionTimeoutError, ClientConnectorError):
-        raise
-    except ClientConnectionError as error:
-        if isinstance(error, ServerTimeoutError):
-            raise
-        raise _Dropped(type(error).__name__) from None
 
 
 def _reason(error: BaseException, limit_s: float) -> str:

@@ -35,11 +35,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from html import escape
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import urlsplit
 
+from dialerd.drivers.http_credentials import without_private
 from dialerd.drivers.http_request import Request
 from dialerd.model.lookup import at, text_of
 from dialerd.model.outcome import (
@@ -69,9 +69,6 @@ NOT_LET_IN = frozenset({401, 407})
 TOO_FAST = frozenset({429, 503})
 
 UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-#: A phone number, in whatever groups; two are taken for the same when so many of their last digits are.
-NUMBER = re.compile(r"\+?\(?\d[\d ().\-/]{5,}\d")
-SAME = 7
 TAG = re.compile(r"<[^<>]{0,500}>")
 
 
@@ -275,25 +272,11 @@ def _status(reply: Reply) -> str:
 
 def _told(reply: Reply, request: Request) -> str:
     """Return the status and what the gateway says, on one line, without what is nobody's business."""
-    text = reply.text[:LONGEST_SEARCHED]
-    for private in request.private:
-        # As it is, and as a page, a JSON or a URL would repeat it.
-        spellings = {private, json.dumps(private)[1:-1], escape(private), quote(private, "", errors="replace")}
-        for spelling in spellings | {quote_plus(private, errors="replace")}:
-            if len(spelling) > 3:
-                text = text.replace(spelling, "…")
-            elif spelling:
-                text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "…", text)
-    ends = {_digits(private)[-SAME:] for private in request.private if NUMBER.fullmatch(private)}
-    text = NUMBER.sub(lambda found: "…" if any(end in _digits(found[0]) for end in ends) else found[0], text)
+    text = without_private(reply.text[:LONGEST_SEARCHED], request.private)
     text = UNPRINTABLE.sub(" ", TAG.sub(" ", text)).strip()
     if len(text) > LONGEST_TOLD:
         text = text[:LONGEST_TOLD] + "…"
     return f"{_status(reply)}: {text}" if text else _status(reply)
-
-
-def _digits(number: str) -> str:
-    return "".join(filter(str.isdigit, number))
 
 
 def _target(reply: Reply) -> str:

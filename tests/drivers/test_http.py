@@ -211,7 +211,7 @@ async def test_closed_without_a_word(gateway: Gateway, make: Make) -> None:
 
 async def test_ended_before_anything_is_written(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that ends one connection after the other at once is not reached: it has read nothing."""
-    monkeypatch.setattr("dialerd.drivers.http._is_ending", lambda _transport: True)
+    monkeypatch.setattr("dialerd.drivers.http_again._is_ending", lambda _transport: True)
     outcome = await make(gateway, method=Method.POST).send(an_sms())
     assert outcome == Unreachable(f"127.0.0.1:{gateway.port}: it ends connections, or answers, before it is asked")
     assert gateway.asked == []
