@@ -167,7 +167,7 @@ class Session(asyncio.Protocol):
         self._look_quiet()
 
     async def unbind(self, reason: str = "closed") -> None:
-        """Say goodbye and close: what is under way gets its answer before, or its response_timeout_s."""
+        """Say goodbye and close: what somebody waits for gets its answer before, or its response_timeout_s."""
         self.leave()
         try:
             async with asyncio.timeout(self._response_timeout_s + GOODBYE_S):
@@ -271,7 +271,7 @@ class Session(asyncio.Protocol):
             self._owner.freed(self)
 
     def _look_quiet(self) -> None:
-        if not self._pending:
+        if not self._pending.is_awaited:
             self._quiet.set()
             self._say_goodbye()
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from dialerd.drivers.base import NothingSent
 from dialerd.drivers.smpp import Smpp
 from dialerd.drivers.smpp.pdu import (
     BIND_RECEIVER,
@@ -192,6 +193,34 @@ async def test_given_up_while_waiting(smsc: Smsc, make: Make) -> None:
     assert isinstance(await first, Sent)
     assert isinstance(await waiting[3], Sent)
     assert [message.text for message in smsc.received] == [b"first", b"3"]
+
+
+async def test_cut_off(smsc: Smsc, make: Make) -> None:
+    """Cut off by the drain, what was not written goes back, taken parts are kept, and no answer is waited for."""
+    smsc.policy = lambda message: "id" if message.text.endswith(b"x") and part_of(message) == 1 else SILENCE
+    driver = make(window=3, response_timeout_s=600.0)
+    # Both have room for their first part; the other ones of the first message leave room for one of the second.
+    parted = [start(driver.send(an_sms(data=LONG))) for _ in range(2)]
+    await smsc.until(lambda: len(smsc.unanswered) == 3)
+    plain = start(driver.send(an_sms()))
+    await asyncio.sleep(0)
+    for attempt in (*parted, plain):
+        attempt.cancel()
+
+    answered, sent = InDoubt("cut off before it was answered"), Unreachable("cut off before it was sent")
+    assert [await attempt for attempt in parted] == [Partly({1: "id"}, 1, answered)] * 2
+    with pytest.raises(asyncio.CancelledError) as cut:
+        await plain
+    assert cut.type is NothingSent
+    # Its other parts wait behind all that has no answer.
+    waiting = start(driver.send(an_sms(data=LONG, accepted={1: "id", 2: "id"}, reference=1)))
+    for _ in range(3):  # it begins, its part begins, and waits
+        await asyncio.sleep(0)
+    waiting.cancel()
+    assert await waiting == Partly({1: "id", 2: "id"}, 1, sent)
+    async with asyncio.timeout(60):
+        await driver.close()
+    assert (len(smsc.received), smsc.unbinds) == (5, 1)
 
 
 async def test_no_room(smsc: Smsc, make: Make) -> None:
