@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from dialerd.drivers.base import NothingSent
-from dialerd.drivers.smpp import Smpp
+from dialerd.drivers.smpp import Smpp, link
 from dialerd.drivers.smpp.pdu import (
     BIND_RECEIVER,
     BIND_TRANSCEIVER,
@@ -302,6 +302,24 @@ async def test_bind_refused(smsc: Smsc, make: Make) -> None:
     assert isinstance(outcome, Unreachable)
     assert "ESME_RINVPASWD" in outcome.error
     assert "s3cret" not in f"{trouble.value}{outcome.error}"
+
+
+async def test_one_try_for_all(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused bind is tried once for all who came meanwhile: SMSCs lock accounts with many wrong passwords."""
+    monkeypatch.setattr(link, "FIRST_WAIT_S", 3600.0)
+    smsc.account = Bind("dialerd", "another")
+    driver = make()
+    for tries in (1, 2):
+        assert {type(outcome) for outcome in await asyncio.gather(*(driver.send(an_sms()) for _ in range(5)))} == {
+            Unreachable
+        }
+        # Who connects last is answered last.
+        reader, writer = await asyncio.open_connection("127.0.0.1", smsc.port)
+        writer.write(pack(ENQUIRE_LINK, 1))
+        await reader.readexactly(16)
+        writer.close()
+        await writer.wait_closed()
+        assert len(smsc.connections) == 2 * tries
 
 
 async def test_account_that_does_not_fit(smsc: Smsc, make: Make) -> None:
