@@ -95,6 +95,15 @@ def test_parts_are_joined_in_any_order(sqlite_store: Store, order: tuple[int, ..
     assert ["<1><2><3>"] == messages(sqlite_store)
 
 
+def test_what_is_cut_within_an_emoji_is_joined_again(store: Store) -> None:
+    """Phones cut between the halves of an emoji: they are one again; a half alone is none."""
+    cut = [sms("a\ud83d", reference=7, part=1, parts=2), sms("\ude42b", reference=7, part=2, parts=2)]
+    take_in(store, cut[1], cut[1], cut[0], sms("c\ud83d", reference=8, part=1, parts=2))
+    store.transact_here(join_late, door(), now=NOW + timedelta(hours=1), most=10)
+
+    assert ["a🙂b", "c�"] == sorted(messages(store))
+
+
 def test_parts_of_others_are_not_mixed_in(store: Store) -> None:
     """Sender, number, reference and count keep long SMS apart; a phone that counts anew begins another one."""
     take_in(store, sms("a", reference=7, part=1, parts=2), sms("b", reference=7, part=2, parts=2, phone="59899000000"))
@@ -188,6 +197,22 @@ def test_who_wants_back_comes_back(store: Store) -> None:
     )
     assert (0, 0) == (again.opted_out, again.opted_in)
     assert [("by an operator",)] == select(store, "SELECT reason FROM blacklist")
+
+
+def test_the_last_wish_holds(store: Store) -> None:
+    """Who says STOP, ALTA and STOP again within minutes is stopped, however often a provider repeats each of them."""
+    said = [sms(word, received=NOW + timedelta(seconds=n)) for n, word in enumerate(("STOP", "ALTA", "STOP", "ALTA"))]
+    wished = []
+    for one in said:
+        take_in(store, one, replace(one, received=one.received + timedelta(milliseconds=1)))
+        wished.append(blacklisted(store))
+    assert [[(PHONE, None)], [], [(PHONE, None)], []] == wished
+    take_in(store, replace(said[-1], received=NOW + timedelta(minutes=4)))
+    assert ["ALTA", "ALTA", "STOP", "STOP"] == sorted(messages(store))
+
+    # By its provider's own name the same SMS is the same, whatever was said since.
+    take_in(store, *(sms(word, provider_id=word, phone="59899000000") for word in ("STOP", "ALTA", "STOP")))
+    assert [] == blacklisted(store)
 
 
 def test_a_confirmation_is_sent_once_past_its_own_opt_out(store: Store) -> None:

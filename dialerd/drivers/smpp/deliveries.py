@@ -21,7 +21,7 @@ from dialerd.drivers.smpp.pdu import (
     read_name,
 )
 from dialerd.model.receipt import Delivery, Inbound, Receipt
-from dialerd.model.text import Coding, decode
+from dialerd.model.text import Coding, decode, decode_half
 from dialerd.settings import Alphabet, SmppProvider
 
 __all__ = ["read_delivery", "text_of"]
@@ -128,7 +128,7 @@ def _inbound(message: ShortMessage, provider: SmppProvider, now: datetime) -> In
         provider=provider.name,
         phone=_number(message),
         to=read_name(message.destination) or None,
-        message=_text(content, message.data_coding, provider.alphabet),
+        message=_text(content, message.data_coding, provider.alphabet, is_part=parts > 1),
         received=now,
         provider_id=read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
         reference=reference,
@@ -172,21 +172,21 @@ def _if_possible(reference: int, parts: int, part: int) -> tuple[int, int, int] 
     return (reference, parts, part) if 2 <= parts <= 255 and 1 <= part <= parts else None
 
 
-def _text(content: bytes, data_coding: int, default: Alphabet) -> str:
+def _text(content: bytes, data_coding: int, default: Alphabet, *, is_part: bool) -> str:
     """Return the characters, as well as can be: no octets make it fail. NULs, which no database takes, are left out."""
     if data_coding == 0 and default is not Alphabet.GSM7:
         # What is called ASCII and has other octets has them from somewhere.
         data_coding = 0x03 if default is Alphabet.LATIN_1 else 0x01
-    return _characters(content, data_coding).replace("\0", "")
+    return _characters(content, data_coding, is_part=is_part).replace("\0", "")
 
 
-def _characters(content: bytes, data_coding: int) -> str:
+def _characters(content: bytes, data_coding: int, *, is_part: bool = False) -> str:
     alphabet = ALPHABETS.get(data_coding)
     if alphabet is not None:
         return content.decode(alphabet, "replace") if alphabet != "ascii" else _eight_bit(content)
     match _class_of(data_coding):
         case Coding.UCS2:
-            return decode(content, Coding.UCS2)
+            return decode_half(content) if is_part else decode(content, Coding.UCS2)
         case Coding.GSM7 if max(content, default=0) < 0x80:
             return decode(content, Coding.GSM7)
     return _eight_bit(content)

@@ -183,6 +183,14 @@ def test_parts(fields: dict[str, Any], place: tuple[int | None, int, int]) -> No
     assert (found.message, found.reference, found.part, found.parts) == ("Hola", *place)
 
 
+def test_part_of_an_emoji() -> None:
+    """The half of an emoji at the edge of a part stays; alone in a text, or half an octet pair, it is none."""
+    header = {"esm_class": 0x40, "data_coding": 8}
+    assert inbound(text=b"\x05\x00\x03\xaa\x02\x01\x00a\xd8\x3d", **header).message == "a\ud83d"
+    assert inbound(text=b"\x05\x00\x03\xaa\x02\x02\xde\x42\x00", **header).message == "\ude42\ufffd"
+    assert inbound(text=b"\x00a\xd8\x3d", data_coding=8).message == "a\ufffd"
+
+
 def test_impossible_header() -> None:
     """A header that is longer than the text is none: the text is kept as it is."""
     assert inbound(esm_class=0x40, text=b"Hola").message == "Hola"
