@@ -17,7 +17,7 @@ from dialerd.model.text import join
 from dialerd.store import blacklist
 from dialerd.store.blacklist import Entry
 from dialerd.store.columns import Instant, MessageId
-from dialerd.store.sent import LastSent, last_sent
+from dialerd.store.sent import LastSent, being_sent, last_sent
 from dialerd.store.spool import NewMessage, submit
 from dialerd.store.tables import sms_inbound
 
@@ -185,7 +185,7 @@ def _store_one(connection: Connection, one: Inbound, door: Door, now: datetime, 
     if known is not None and contrary is None:
         result.repeated += 1
         return
-    sent = _last_sent(connection, one.phone)
+    sent = _last_sent(connection, one)
     campaign = sent[0].campaign if sent else door.rules.campaign
     within = NAMED_REPEATED_WITHIN if one.provider_id is not None else REPEATED_WITHIN
     stored = connection.execute(
@@ -261,14 +261,14 @@ def _digest(*said: object) -> str:
     return hashlib.sha256(repr(said).encode("utf-8", "replace")).hexdigest()
 
 
-def _last_sent(connection: Connection, phone: str) -> list[LastSent]:
-    """Return what was last sent to this phone, the newest first, one for each spelling of its number."""
-    number = address_of(phone)
+def _last_sent(connection: Connection, one: Inbound) -> list[LastSent]:
+    """Return what was last sent to who wrote, the newest first, one for each spelling of the number."""
+    number = address_of(one.phone)
     if number is None:
         return []
     found: dict[str, LastSent] = {}
-    for one in last_sent(connection, number):
-        found.setdefault(one.address, one)
+    for each in (*being_sent(connection, number, provider=one.provider), *last_sent(connection, number)):
+        found.setdefault(each.address, each)
     return list(found.values())
 
 

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from dialerd.inbox import canonical, confirmation
 from dialerd.model.campaign import Campaign
@@ -140,6 +141,22 @@ def test_the_campaign_is_that_which_wrote_last(store: Store, phone: str) -> None
 
     found = dict(select(store, "SELECT phone, campaign FROM sms_inbound"))
     assert {phone: "Otra", "59899777777": "Buzón", "Banco": "Buzón"} == found
+
+
+def test_an_answer_may_come_before_ours_is_recorded(store: Store) -> None:
+    """An SMS that is being sent, or in doubt at that provider, is the last one to a phone that answers already."""
+    repoed(store, {"campaign": "Vieja"}, address=PHONE)
+    put(store, "waits", address=PHONE, campaign="Wartet")
+    put(store, "x", {"address": "59899000001"}, {"address": "59899000002"}, address=PHONE, destination="099 123 456")
+    take(store, VENTAS)
+    store.transact_here(
+        lambda c: c.execute(text("UPDATE sms_spool SET state = 'in_doubt' WHERE address <> :phone"), {"phone": PHONE})
+    )
+
+    take_in(store, sms(), sms(phone="59899000001"), sms(phone="59899000002", provider="another"))
+
+    found = dict(select(store, "SELECT phone, campaign FROM sms_inbound"))
+    assert {PHONE: "Ventas", "59899000001": "Ventas", "59899000002": None} == found
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
