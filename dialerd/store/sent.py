@@ -47,12 +47,12 @@ def being_sent(connection: Connection, number: str, *, provider: str) -> list[La
     `last_sent`: what is recorded meanwhile is found there.
     """
     tail = TAIL.replace("address", "CAST(:number AS text)")
-    of = "SELECT campaign, destination, address, provider, NULL AS delivery, claimed_at FROM sms_spool"
+    of = "SELECT campaign, destination, address, provider, NULL AS delivery, claimed_at FROM sms_spool WHERE claimed_at IS NOT NULL"
     statement = text(
-        f"SELECT * FROM ({of} WHERE state = 'sending' AND {TAIL} = {tail} LIMIT {MOST_LAST_SENT}) AS now"
-        f" UNION ALL SELECT * FROM ({of} WHERE state = 'in_doubt' AND provider = :provider AND {TAIL} = {tail}"
+        f"SELECT * FROM ({of} AND state = 'sending' AND {TAIL} = {tail} LIMIT {MOST_LAST_SENT}) AS now"
+        f" UNION ALL SELECT * FROM ({of} AND state = 'in_doubt' AND provider = :provider AND {TAIL} = {tail}"
         f" LIMIT {MOST_LAST_SENT}) AS doubts"
     ).columns(claimed_at=Instant)
     rows = map(LastSent._make, connection.execute(statement, {"number": number, "provider": provider}))
-    known = [row for row in rows if row.dateprocessed is not None and same_address(row.address or "", number)]
+    known = [row for row in rows if same_address(row.address, number)]
     return sorted(known, key=lambda row: row.dateprocessed, reverse=True)
