@@ -47,7 +47,10 @@ def being_sent(connection: Connection, number: str, *, provider: str) -> list[La
     `last_sent`: what is recorded meanwhile is found there.
     """
     tail = TAIL.replace("address", "CAST(:number AS text)")
-    of = "SELECT campaign, destination, address, provider, NULL AS delivery, claimed_at FROM sms_spool WHERE claimed_at IS NOT NULL"
+    of = (
+        "SELECT campaign, destination, address, provider, NULL AS delivery, claimed_at FROM sms_spool"
+        " WHERE claimed_at IS NOT NULL"
+    )
     statement = text(
         f"SELECT * FROM ({of} AND state = 'sending' AND {TAIL} = {tail} LIMIT {MOST_LAST_SENT}) AS now"
         f" UNION ALL SELECT * FROM ({of} AND state = 'in_doubt' AND provider = :provider AND {TAIL} = {tail}"

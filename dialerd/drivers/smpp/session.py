@@ -108,8 +108,10 @@ class Session(asyncio.Protocol):
                 await self._loop.create_connection(lambda: self, host, port, ssl=tls)
                 answer = await self.request(command, request)
         except TimeoutError:
-            self.abort(f"no answer within {self._response_timeout_s:g} s")
-            raise NoBind(f"{host}:{port}: no answer within {self._response_timeout_s:g} s") from None
+            what = "connection" if tls is None else "TLS connection"
+            missing = what if self._outbox.transport is None else "answer to the bind"
+            self.abort(f"no {missing}")
+            raise NoBind(f"{host}:{port}: no {missing} within {self._response_timeout_s:g} s") from None
         except (OSError, ValueError) as error:  # among the latter BadPdu, and host names that IDNA cannot spell
             self.abort(reason_of(error))
             raise NoBind(f"{host}:{port}: {reason_of(error)}") from error

@@ -353,8 +353,9 @@ async def test_peer_that_only_writes(smsc: Smsc, make: Make, monkeypatch: pytest
     await smsc.until(lambda: connection.closed)
 
 
-async def test_no_answer_to_bind(smsc: Smsc, make: Make) -> None:
-    """A server that takes the connection and says nothing is away."""
+@pytest.mark.parametrize(("tls", "missing"), [(Tls.NONE, "answer to the bind"), (Tls.TLS, "TLS connection")])
+async def test_no_answer_to_bind(make: Make, tls: Tls, missing: str) -> None:
+    """A server that takes the connection and says nothing is away, and it is told what it did not say."""
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -362,8 +363,8 @@ async def test_no_answer_to_bind(smsc: Smsc, make: Make) -> None:
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     async with server:
-        driver = make(port=server.sockets[0].getsockname()[1], response_timeout_s=0.2)
-        with pytest.raises(Unavailable, match="no answer within 0.2 s"):
+        driver = make(port=server.sockets[0].getsockname()[1], response_timeout_s=0.2, tls=tls)
+        with pytest.raises(Unavailable, match=f"no {missing} within 0.2 s"):
             await driver.probe()
         assert isinstance(await driver.send(an_sms()), Unreachable)
         await driver.close()
