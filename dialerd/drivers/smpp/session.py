@@ -265,7 +265,8 @@ class Session(asyncio.Protocol):
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
             self._owner.began(self)
-        is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK
+        # To an enquiry anything is an answer: somebody is there.
+        is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK and request.command != ENQUIRE_LINK
         request.end(Lost("generic_nack without an error", written=True) if is_no_answer else pdu)
         if self._leaving:
             self._look_quiet()

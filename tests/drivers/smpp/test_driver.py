@@ -456,8 +456,9 @@ async def test_tls(authority: trustme.CA, is_known: bool, is_named: bool) -> Non
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
-async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
-    """After a request without answer nothing more goes before an enquiry is answered; a late answer fits nothing."""
+@pytest.mark.parametrize("command", [ENQUIRE_LINK | RESPONSE, GENERIC_NACK])
+async def test_doubtful_session(smsc: Smsc, make: Make, command: int) -> None:
+    """After a request without answer nothing more goes before an enquiry is answered, be it by a nack without error."""
     smsc.policy = lambda _message: SILENCE
     smsc.answers_enquiries = False
     driver = make(response_timeout_s=1.5)
@@ -469,7 +470,7 @@ async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
     smsc.policy = lambda _message: "second"
     late, pdu, message = smsc.unanswered.pop()
     late.settle(pdu, message, "late")
-    connection.answer(connection.pdus[-1])
+    connection.transport.write(pack(command, connection.pdus[-1].sequence))
 
     assert await second == Sent("second", ("second",))
     assert len(smsc.connections) == 1
