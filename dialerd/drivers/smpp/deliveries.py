@@ -20,7 +20,7 @@ from dialerd.drivers.smpp.pdu import (
     ShortMessage,
     read_name,
 )
-from dialerd.model.receipt import Delivery, Inbound, Receipt
+from dialerd.model.receipt import FEWEST_DIGITS, Delivery, Inbound, Receipt, address_of
 from dialerd.model.text import Coding, decode, decode_half
 from dialerd.settings import Alphabet, SmppProvider
 
@@ -103,7 +103,7 @@ def _receipt(message: ShortMessage, kind: int, provider: str) -> Receipt:
         provider=provider,
         provider_id=provider_id or None,
         delivery=delivery,
-        address=_number(message) or None,
+        address=_recipient(message) or None,
         # A text's "done date" names no time zone, and SMSCs use several: when it came is nearer to the truth.
         at=None,
         error=_error(message, text, word) if delivery is Delivery.UNDELIVERED else None,
@@ -126,7 +126,7 @@ def _inbound(message: ShortMessage, provider: SmppProvider, now: datetime) -> In
     reference, parts, part = _concatenation(header) or _segment(message.tlvs) or (None, 1, 1)
     return Inbound(
         provider=provider.name,
-        phone=_number(message),
+        phone=_number(message.source, message.source_ton),
         to=read_name(message.destination) or None,
         message=_text(content, message.data_coding, provider.alphabet, is_part=parts > 1),
         received=now,
@@ -211,10 +211,23 @@ def _eight_bit(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _number(message: ShortMessage) -> str:
-    """Return who sent it; a number that is called international says so by its +."""
-    number = read_name(message.source)
-    return f"+{number}" if message.source_ton == INTERNATIONAL and number.isdecimal() else number
+def _recipient(message: ShortMessage) -> str:
+    """Return whom the message went to that a receipt is about: who the receipt comes from.
+
+    Some SMSCs leave both addresses as they were when it went out. A name or a short code, such as we send from, has
+    no phone: it is the other one then.
+    """
+    source = address_of(read_name(message.source)) or ""
+    destination = address_of(read_name(message.destination)) or ""
+    if len(source) < FEWEST_DIGITS <= len(destination):
+        return _number(message.destination, message.dest_ton)
+    return _number(message.source, message.source_ton)
+
+
+def _number(address: bytes, ton: int) -> str:
+    """Return an address; a number that is called international says so by its +."""
+    number = read_name(address)
+    return f"+{number}" if ton == INTERNATIONAL and number.isdecimal() else number
 
 
 def text_of(content: bytes, data_coding: int) -> str:

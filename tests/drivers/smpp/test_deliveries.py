@@ -102,11 +102,19 @@ def test_network_error() -> None:
     assert receipt(b"", tlvs=tlvs) == ("7", UNDELIVERED, "UNDELIV err:258")
 
 
-def test_receipt_address() -> None:
-    """A receipt comes from the number that the message went to; one that is called international says so."""
-    found = read(text=b"id:7 stat:DELIVRD", esm_class=0x04, source_ton=1)
+@pytest.mark.parametrize(
+    ("source", "destination", "address"),
+    [
+        (b"59899123456", b"1234", "+59899123456"), (b"59899123456", b"59899000000", "+59899123456"),
+        (b"1234", b"59899123456", "59899123456"), (b"Ventas", b"59899123456", "59899123456"),
+        (b"1234", b"777", "+1234"), (b"", b"", None),
+    ],
+)  # fmt: skip
+def test_receipt_address(source: bytes, destination: bytes, address: str | None) -> None:
+    """A receipt comes from the number that the message went to; one that comes from a short code is about the other."""
+    found = read(text=b"id:7 stat:DELIVRD", esm_class=0x04, source=source, source_ton=1, destination=destination)
     assert isinstance(found, Receipt)
-    assert (found.address, found.provider, found.own_id, found.at) == ("+59899123456", "smsc", None, None)
+    assert (found.address, found.provider, found.own_id, found.at) == (address, "smsc", None, None)
 
 
 def test_kinds_of_receipt() -> None:
