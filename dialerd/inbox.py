@@ -139,7 +139,8 @@ class Inbox:
             verdict=decided,
         )
         done = await self._spool.store.transact(settle, [settlement], now=self._clock())
-        logger.info("outcome_late", message_id=message.id, provider=provider, then=decided.status or decided.state)
+        if done or isinstance(outcome, Sent):
+            logger.info("outcome_late", message_id=message.id, provider=provider, then=decided.status or decided.state)
         self._spool.wake()
         if not done and isinstance(outcome, Sent):
             # It was to be sent again, perhaps.

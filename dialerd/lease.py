@@ -95,6 +95,7 @@ class Lease:
         self._state_dir = state_dir
         self._valid_until = 0.0
         self._lock: FileLock | None = None
+        self._over = False
 
     @property
     def valid(self) -> bool:
@@ -124,25 +125,28 @@ class Lease:
         if self._lock is not None:
             self._lock.release(remove=True)
         self._lock = lock
+        self._over = False
         self.incarnation = incarnation
         self._valid_until = began + self.lease_s
 
     async def beat(self, providers: Mapping[str, Any]) -> bool:
-        """Renew the lease; False when others have declared us dead: then begin() anew."""
+        """Renew the lease; False when others have declared us dead: then begin() anew. Once it is over, do nothing."""
         began = boottime()
-        alive = await self._store.transact(beat, self.incarnation, providers)
+        alive = self._over or await self._store.transact(beat, self.incarnation, providers)
+        if self._over:
+            return True  # We have left, perhaps while this was under way.
         self._valid_until = began + self.lease_s if alive else 0.0
         return alive
 
     async def end(self) -> None:
         """Strike this incarnation out: it holds nothing any more."""
-        self._valid_until = 0.0
+        self._valid_until, self._over = 0.0, True
         await self._store.transact(leave, self.incarnation)
         self.abandon()
 
     def abandon(self) -> None:
         """Let go of the lock file without telling the database; whoever comes next rescues what we held."""
-        self._valid_until = 0.0
+        self._valid_until, self._over = 0.0, True
         if self._lock is not None:
             self._lock.release(remove=True)
             self._lock = None

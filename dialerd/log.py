@@ -90,9 +90,9 @@ EVENTS: dict[str, str] = {
 
 #: Keys that speak of a person.
 PRIVATE = ("address", "data", "destination", "subject", "text")
-#: Keys with what a provider or the system said: it may quote whom we wrote to.
+#: Keys with what a provider or the system said: it may quote whom we wrote to. An SMSC's code (0x00000058) is kept.
 QUOTED = ("error", "reason")
-PERSONAL = re.compile(r"[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+|\+?\d[\d \-]{5,}\d")
+PERSONAL = re.compile(r"(\b0x[0-9A-F]{8}\b)|[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+|\+?\d[\d \-]{5,}\d")
 
 #: The levels by name, the lowest first.
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -194,7 +194,7 @@ def without_private(_logger: WrappedLogger, method: str, event: EventDict) -> Ev
             event.pop(key, None)
         for key in QUOTED:
             if isinstance(event.get(key), str):
-                event[key] = PERSONAL.sub("…", event[key])
+                event[key] = PERSONAL.sub(lambda found: found[1] or "…", event[key])
     return event
 
 

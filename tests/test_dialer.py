@@ -316,6 +316,15 @@ async def test_drain_knows_what_was_not_sent(rig_of: Callable[..., Rig]) -> None
         assert 0 == rig.dialer.in_flight
 
 
+async def test_who_has_left_begins_no_new_life(rig_of: Callable[..., Rig]) -> None:
+    """While a node that has left says goodbye to providers, its heartbeat finds nothing to renew, and no fault."""
+    async with rig_of(None) as rig:
+        ended, alive = await asyncio.gather(rig.lease.end(), rig.lease.beat({}))
+        assert (None, True, True) == (ended, alive, await rig.lease.beat({}))
+        assert [] == await rig.rows("SELECT incarnation FROM node")
+        assert not rig.lease.valid
+
+
 async def test_without_a_lease_nothing_starts(rig_of: Callable[..., Rig]) -> None:
     """A node whose lease has run out claims nothing; with a new heartbeat it goes on."""
     async with rig_of(None, lease_s=0.2) as rig:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from dialerd import batch, daemon, drivers
 from dialerd.inbox import Inbox
@@ -113,7 +114,7 @@ async def test_a_late_outcome_ends_its_doubt(
     outcome: Outcome,
     ends: tuple[Any, ...],
 ) -> None:
-    """What is known after all ends the doubt, and what went is not sent again; a second word changes nothing."""
+    """What is known after all ends the doubt, and what went is not sent again; a second word does nothing."""
     answers: list[Outcome] = [InDoubt("no answer"), Sent("again")]
     given = campaign(on_doubt=on_doubt)
     async with Rig(database_url, tmp_path, ScriptedDriver(lambda _one: answers.pop(0)), given) as rig:
@@ -124,8 +125,10 @@ async def test_a_late_outcome_ends_its_doubt(
 
         await inbox.late("p", one, outcome)
         await rig.until("SELECT count(*) FROM sms_repo", 1)
-        await inbox.late("p", one, Failed("nonsense"))
+        with capture_logs() as logged:
+            await inbox.late("p", one, Failed("nonsense"))
 
+        assert [] == [line["event"] for line in logged if line["event"] == "outcome_late"]
         assert [ends] == await rig.rows("SELECT status, attempts, provider_id FROM sms_repo")
         assert [] == await rig.rows("SELECT seq FROM sms_spool")
 

@@ -119,17 +119,19 @@ def test_a_frequent_event_is_written_like_any_other(form: str) -> None:
 
 
 def test_what_was_said_of_a_person() -> None:
-    """Addresses and numbers that a provider quotes in its answer stay out at info and above, and the rest is told."""
+    """Addresses and numbers that a provider quotes stay out at info and above; the rest is told, an SMSC's code too."""
     program = """
 from dialerd import log
 log.configure("debug", True)
 for level in ("debug", "warning"):
     getattr(log.get("m"), level)("provider_shut", reason="550 5.1.1 <Ana.B@example.com>: unknown, call +598 99 000-001")
+log.get("m").warning("provider_shut", reason="bind: 0x00000400 59899000001, 0x59899000001 and 0x00000058")
 """
-    debug, warning = [json.loads(line)["reason"] for line in run(program=program).stderr.splitlines()]
+    debug, warning, code = [json.loads(line)["reason"] for line in run(program=program).stderr.splitlines()]
 
     assert "Ana.B@example.com" in debug
     assert warning == "550 5.1.1 <…>: unknown, call …"
+    assert code == "bind: 0x00000400 …, 0x… and 0x00000058"
 
 
 def test_debug_and_back() -> None:

@@ -25,7 +25,8 @@ class Driver(Protocol):
         """Hand one message over, once, and return what the provider said; never raise for a message.
 
         All but InDoubt is said only for certain: whatever might have gone, and might not, is InDoubt. Cancelled, it
-        lets CancelledError through, and what was under way counts as in doubt; unless it raises NothingSent instead.
+        lets CancelledError through, and what was under way counts as in doubt; unless it raises NothingSent instead,
+        or returns what it knows of a message that the provider has parts of.
         """
 
     async def probe(self) -> None:

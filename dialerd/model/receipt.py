@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 __all__ = [
+    "FEWEST_DIGITS",
     "Delivery",
     "Inbound",
     "Receipt",

@@ -12,6 +12,7 @@ message needs no more parts that way than when every part is filled to the brim:
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -21,7 +22,7 @@ from dialerd.model.alphabet import DEFAULT, ESCAPE, EXTENSION, NEAREST
 from dialerd.model.campaign import UnicodeRule
 from dialerd.model.errors import BadText
 
-__all__ = ["MOST_PARTS", "Coding", "Encoded", "count_parts", "decode", "encode", "transliterate"]
+__all__ = ["MOST_PARTS", "Coding", "Encoded", "count_parts", "decode", "decode_half", "encode", "join", "transliterate"]
 
 #: The number of parts is one octet of the header (TS 23.040, section 9.2.3.24.1).
 MOST_PARTS = 255
@@ -126,6 +127,20 @@ def decode(part: bytes, coding: Coding) -> str:
     return _default(first) + "".join(
         (_EXTENDED.get(piece[0]) or _default(piece[:1])) + _default(piece[1:]) if piece else " " for piece in escaped
     )
+
+
+def decode_half(part: bytes) -> str:
+    """Return the text of one UCS-2 part of several; halves of surrogate pairs stay what they are, for `join`.
+
+    Phones cut by octets: the halves of an emoji may be the end of one part and the beginning of the next.
+    """
+    whole = len(part) // 2 * 2
+    return part[:whole].decode("utf-16-be", "surrogatepass") + part[whole:].decode("utf-16-be", "replace")
+
+
+def join(parts: Iterable[str]) -> str:
+    """Return the text of a message's parts in their order; halves without their other half become U+FFFD."""
+    return "".join(parts).encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
 
 
 def transliterate(text: str) -> str:

@@ -13,10 +13,11 @@ from dialerd.model.campaign import Campaign
 from dialerd.model.inbound import InboundRules, Scope, Wish, wish_of
 from dialerd.model.message import Channel, new_id
 from dialerd.model.receipt import Inbound, address_of
+from dialerd.model.text import join
 from dialerd.store import blacklist
 from dialerd.store.blacklist import Entry
-from dialerd.store.columns import Instant
-from dialerd.store.sent import LastSent, last_sent
+from dialerd.store.columns import Instant, MessageId
+from dialerd.store.sent import LastSent, being_sent, last_sent
 from dialerd.store.spool import NewMessage, submit
 from dialerd.store.tables import sms_inbound
 
@@ -30,6 +31,9 @@ LONGEST_WAIT = timedelta(minutes=10)
 LONGEST_TEXT, LONGEST_NAME = 40_000, 200
 #: How an entry of the blacklist begins that its own number has asked for, and may take back.
 ASKED = "asked for by SMS: "
+#: Halves of surrogate pairs, which no column holds, as characters that no SMS has, until their parts are joined.
+HALVES = {0xD800 + n: 0x100000 + n for n in range(0x800)}
+WHOLE = {kept: half for half, kept in HALVES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,7 @@ def _join(connection: Connection, whole: str) -> Inbound:
     return Inbound(
         provider=first.provider,
         phone=first.phone,
-        message="".join(row.message for row in rows)[:LONGEST_TEXT],
+        message=join(row.message.translate(WHOLE) for row in rows)[:LONGEST_TEXT],
         received=min(row.received for row in rows),
         to=first.recipient,
         # Its parts are known by themselves: their repetitions do not come as far as this.
@@ -175,10 +179,13 @@ def _parts_of(connection: Connection, whole: str) -> Sequence[Any]:
 
 def _store_one(connection: Connection, one: Inbound, door: Door, now: datetime, result: Stored) -> None:
     id_ = new_id()
-    if not _is_new(connection, one):
+    wish = wish_of(one.message, door.rules)
+    known = _stored_before(connection, one)
+    contrary = None if known is None or wish is None else _contrary(connection, one, wish, door.rules, since=known)
+    if known is not None and contrary is None:
         result.repeated += 1
         return
-    sent = _last_sent(connection, one.phone)
+    sent = _last_sent(connection, one)
     campaign = sent[0].campaign if sent else door.rules.campaign
     within = NAMED_REPEATED_WITHIN if one.provider_id is not None else REPEATED_WITHIN
     stored = connection.execute(
@@ -196,20 +203,19 @@ def _store_one(connection: Connection, one: Inbound, door: Door, now: datetime, 
             "campaign": campaign,
             "recipient": one.to,
             "provider_id": one.provider_id,
-            "fingerprint": _fingerprint(one, _window(one.received, within)),
+            "fingerprint": _fingerprint(one, _window(one.received, within), contrary),
         },
     ).rowcount
     if not stored:
         result.repeated += 1
         return
     result.stored += 1
-    wish = wish_of(one.message, door.rules)
     if wish is not None:
         _grant(connection, wish, one, id_, sent, door, now, result, campaign=door.campaigns.get(campaign or ""))
 
 
-def _is_new(connection: Connection, one: Inbound) -> bool:
-    """Tell whether it was not stored within the time in which providers repeat; the window before counts too."""
+def _stored_before(connection: Connection, one: Inbound) -> datetime | None:
+    """Return when the same was stored within the time in which providers repeat; the window before counts too."""
     within = NAMED_REPEATED_WITHIN if one.provider_id is not None else REPEATED_WITHIN
     window = _window(one.received, within)
     statement = text("SELECT received FROM sms_inbound WHERE fingerprint IN (:before, :same, :after)").columns(
@@ -223,29 +229,46 @@ def _is_new(connection: Connection, one: Inbound) -> bool:
             "after": _fingerprint(one, window + 1),
         },
     ).scalars()
-    return not any(abs(one.received - received) < within for received in known)
+    return next((received for received in known if abs(one.received - received) < within), None)
+
+
+def _contrary(connection: Connection, one: Inbound, wish: Wish, rules: InboundRules, *, since: datetime) -> str | None:
+    """Return the SMS by which somebody has wished the contrary since: to wish the same again is no repetition then.
+
+    None: there is none, or the provider names what it delivers, and by that name it is the same.
+    """
+    if one.provider_id is not None:
+        return None
+    statement = text(
+        "SELECT id, message FROM sms_inbound WHERE received >= :since AND phone = :phone"
+        " ORDER BY received DESC, id DESC LIMIT 100"
+    ).bindparams(bindparam("since", type_=Instant))
+    said = connection.execute(statement.columns(id=MessageId), {"since": since, "phone": one.phone})
+    last = next(((row.id, wished) for row in said if (wished := wish_of(row.message, rules))), None)
+    return last[0] if last is not None and last[1] is not wish else None
 
 
 def _window(received: datetime, within: timedelta) -> int:
     return int(received.timestamp() // within.total_seconds())
 
 
-def _fingerprint(one: Inbound, window: int) -> str:
-    return _digest(one.provider, one.provider_id, one.phone, one.to, one.reference, one.message, window)
+def _fingerprint(one: Inbound, window: int, contrary: str | None = None) -> str:
+    said = (one.provider, one.provider_id, one.phone, one.to, one.reference, one.message, window)
+    return _digest(*said, contrary) if contrary is not None else _digest(*said)
 
 
 def _digest(*said: object) -> str:
     return hashlib.sha256(repr(said).encode("utf-8", "replace")).hexdigest()
 
 
-def _last_sent(connection: Connection, phone: str) -> list[LastSent]:
-    """Return what was last sent to this phone, the newest first, one for each spelling of its number."""
-    number = address_of(phone)
+def _last_sent(connection: Connection, one: Inbound) -> list[LastSent]:
+    """Return what was last sent to who wrote, the newest first, one for each spelling of the number."""
+    number = address_of(one.phone)
     if number is None:
         return []
     found: dict[str, LastSent] = {}
-    for one in last_sent(connection, number):
-        found.setdefault(one.address, one)
+    for each in (*being_sent(connection, number, provider=one.provider), *last_sent(connection, number)):
+        found.setdefault(each.address, each)
     return list(found.values())
 
 
@@ -297,7 +320,7 @@ def _clean(one: Inbound) -> Inbound:
     return replace(
         one,
         phone=_storable(one.phone, LONGEST_NAME) or "",
-        message=_storable(one.message, LONGEST_TEXT) or "",
+        message=_storable(one.message.translate(HALVES) if parts > 1 else one.message, LONGEST_TEXT) or "",
         received=one.received if one.received.tzinfo is not None else one.received.replace(tzinfo=UTC),
         to=_storable(one.to, LONGEST_NAME),
         provider_id=_storable(one.provider_id, LONGEST_NAME) or None,

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from dialerd.inbox import canonical, confirmation
 from dialerd.model.campaign import Campaign
@@ -95,6 +96,15 @@ def test_parts_are_joined_in_any_order(sqlite_store: Store, order: tuple[int, ..
     assert ["<1><2><3>"] == messages(sqlite_store)
 
 
+def test_what_is_cut_within_an_emoji_is_joined_again(store: Store) -> None:
+    """Phones cut between the halves of an emoji: they are one again; a half alone is none."""
+    cut = [sms("a\ud83d", reference=7, part=1, parts=2), sms("\ude42b", reference=7, part=2, parts=2)]
+    take_in(store, cut[1], cut[1], cut[0], sms("c\ud83d", reference=8, part=1, parts=2))
+    store.transact_here(join_late, door(), now=NOW + timedelta(hours=1), most=10)
+
+    assert ["a🙂b", "c�"] == sorted(messages(store))
+
+
 def test_parts_of_others_are_not_mixed_in(store: Store) -> None:
     """Sender, number, reference and count keep long SMS apart; a phone that counts anew begins another one."""
     take_in(store, sms("a", reference=7, part=1, parts=2), sms("b", reference=7, part=2, parts=2, phone="59899000000"))
@@ -131,6 +141,22 @@ def test_the_campaign_is_that_which_wrote_last(store: Store, phone: str) -> None
 
     found = dict(select(store, "SELECT phone, campaign FROM sms_inbound"))
     assert {phone: "Otra", "59899777777": "Buzón", "Banco": "Buzón"} == found
+
+
+def test_an_answer_may_come_before_ours_is_recorded(store: Store) -> None:
+    """An SMS that is being sent, or in doubt at that provider, is the last one to a phone that answers already."""
+    repoed(store, {"campaign": "Vieja"}, address=PHONE)
+    put(store, "waits", address=PHONE, campaign="Wartet")
+    put(store, "x", {"address": "59899000001"}, {"address": "59899000002"}, address=PHONE, destination="099 123 456")
+    take(store, VENTAS)
+    store.transact_here(
+        lambda c: c.execute(text("UPDATE sms_spool SET state = 'in_doubt' WHERE address <> :phone"), {"phone": PHONE})
+    )
+
+    take_in(store, sms(), sms(phone="59899000001"), sms(phone="59899000002", provider="another"))
+
+    found = dict(select(store, "SELECT phone, campaign FROM sms_inbound"))
+    assert {PHONE: "Ventas", "59899000001": "Ventas", "59899000002": None} == found
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -188,6 +214,22 @@ def test_who_wants_back_comes_back(store: Store) -> None:
     )
     assert (0, 0) == (again.opted_out, again.opted_in)
     assert [("by an operator",)] == select(store, "SELECT reason FROM blacklist")
+
+
+def test_the_last_wish_holds(store: Store) -> None:
+    """Who says STOP, ALTA and STOP again within minutes is stopped, however often a provider repeats each of them."""
+    said = [sms(word, received=NOW + timedelta(seconds=n)) for n, word in enumerate(("STOP", "ALTA", "STOP", "ALTA"))]
+    wished = []
+    for one in said:
+        take_in(store, one, replace(one, received=one.received + timedelta(milliseconds=1)))
+        wished.append(blacklisted(store))
+    assert [[(PHONE, None)], [], [(PHONE, None)], []] == wished
+    take_in(store, replace(said[-1], received=NOW + timedelta(minutes=4)))
+    assert ["ALTA", "ALTA", "STOP", "STOP"] == sorted(messages(store))
+
+    # By its provider's own name the same SMS is the same, whatever was said since.
+    take_in(store, *(sms(word, provider_id=word, phone="59899000000") for word in ("STOP", "ALTA", "STOP")))
+    assert [] == blacklisted(store)
 
 
 def test_a_confirmation_is_sent_once_past_its_own_opt_out(store: Store) -> None:

@@ -20,8 +20,8 @@ from dialerd.drivers.smpp.pdu import (
     ShortMessage,
     read_name,
 )
-from dialerd.model.receipt import Delivery, Inbound, Receipt
-from dialerd.model.text import Coding, decode
+from dialerd.model.receipt import FEWEST_DIGITS, Delivery, Inbound, Receipt, address_of
+from dialerd.model.text import Coding, decode, decode_half
 from dialerd.settings import Alphabet, SmppProvider
 
 __all__ = ["read_delivery", "text_of"]
@@ -103,7 +103,7 @@ def _receipt(message: ShortMessage, kind: int, provider: str) -> Receipt:
         provider=provider,
         provider_id=provider_id or None,
         delivery=delivery,
-        address=_number(message) or None,
+        address=_recipient(message) or None,
         # A text's "done date" names no time zone, and SMSCs use several: when it came is nearer to the truth.
         at=None,
         error=_error(message, text, word) if delivery is Delivery.UNDELIVERED else None,
@@ -126,9 +126,9 @@ def _inbound(message: ShortMessage, provider: SmppProvider, now: datetime) -> In
     reference, parts, part = _concatenation(header) or _segment(message.tlvs) or (None, 1, 1)
     return Inbound(
         provider=provider.name,
-        phone=_number(message),
+        phone=_number(message.source, message.source_ton),
         to=read_name(message.destination) or None,
-        message=_text(content, message.data_coding, provider.alphabet),
+        message=_text(content, message.data_coding, provider.alphabet, is_part=parts > 1),
         received=now,
         provider_id=read_name(message.tlvs.get(RECEIPTED_MESSAGE_ID, b"")) or None,
         reference=reference,
@@ -172,21 +172,21 @@ def _if_possible(reference: int, parts: int, part: int) -> tuple[int, int, int] 
     return (reference, parts, part) if 2 <= parts <= 255 and 1 <= part <= parts else None
 
 
-def _text(content: bytes, data_coding: int, default: Alphabet) -> str:
+def _text(content: bytes, data_coding: int, default: Alphabet, *, is_part: bool) -> str:
     """Return the characters, as well as can be: no octets make it fail. NULs, which no database takes, are left out."""
     if data_coding == 0 and default is not Alphabet.GSM7:
         # What is called ASCII and has other octets has them from somewhere.
         data_coding = 0x03 if default is Alphabet.LATIN_1 else 0x01
-    return _characters(content, data_coding).replace("\0", "")
+    return _characters(content, data_coding, is_part=is_part).replace("\0", "")
 
 
-def _characters(content: bytes, data_coding: int) -> str:
+def _characters(content: bytes, data_coding: int, *, is_part: bool = False) -> str:
     alphabet = ALPHABETS.get(data_coding)
     if alphabet is not None:
         return content.decode(alphabet, "replace") if alphabet != "ascii" else _eight_bit(content)
     match _class_of(data_coding):
         case Coding.UCS2:
-            return decode(content, Coding.UCS2)
+            return decode_half(content) if is_part else decode(content, Coding.UCS2)
         case Coding.GSM7 if max(content, default=0) < 0x80:
             return decode(content, Coding.GSM7)
     return _eight_bit(content)
@@ -211,10 +211,23 @@ def _eight_bit(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _number(message: ShortMessage) -> str:
-    """Return who sent it; a number that is called international says so by its +."""
-    number = read_name(message.source)
-    return f"+{number}" if message.source_ton == INTERNATIONAL and number.isdecimal() else number
+def _recipient(message: ShortMessage) -> str:
+    """Return whom the message went to that a receipt is about: who the receipt comes from.
+
+    Some SMSCs leave both addresses as they were when it went out. A name or a short code, such as we send from, has
+    no phone: it is the other one then.
+    """
+    source = address_of(read_name(message.source)) or ""
+    destination = address_of(read_name(message.destination)) or ""
+    if len(source) < FEWEST_DIGITS <= len(destination):
+        return _number(message.destination, message.dest_ton)
+    return _number(message.source, message.source_ton)
+
+
+def _number(address: bytes, ton: int) -> str:
+    """Return an address; a number that is called international says so by its +."""
+    number = read_name(address)
+    return f"+{number}" if ton == INTERNATIONAL and number.isdecimal() else number
 
 
 def text_of(content: bytes, data_coding: int) -> str:

@@ -5,7 +5,7 @@ What becomes of a message (the SMSC's error codes: statuses.py):
     no bind, and none to be had; or the session ended before anything was written      Unreachable
     no room in the windows in time                                                     Throttled
     written, but no answer in time, or an answer that is none                          InDoubt, told when it comes late
-    of a long one, some parts taken and others not                                     Partly
+    of a long one, some parts taken and others not                                     Partly, also when it is cut off
 
 Of a long message the first part goes alone: what is refused anyway (the number, the pace) is refused before anything
 was taken. Then the others go together.
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dialerd import log
-from dialerd.drivers.base import Inbox
+from dialerd.drivers.base import Inbox, NothingSent
 from dialerd.drivers.smpp.attempt import Answer, Attempt, Awaited, read_answer
 from dialerd.drivers.smpp.deliveries import read_delivery
 from dialerd.drivers.smpp.link import Link
@@ -116,17 +116,34 @@ class Smpp:
 
     async def _send_parts(self, message: Message, todo: Sequence[Submission]) -> Attempt:
         attempt = Attempt(message, todo)
-        for group in (todo[:1], todo[1:]) if not message.accepted else (todo,):
-            answers = await asyncio.gather(*(self._submit(submission) for submission in group))
-            for submission, answer in zip(group, answers, strict=True):
-                attempt.take(submission.part, answer)
+        if not message.accepted:
+            first, *todo = todo
+            attempt.take(first.part, await self._submit(first))
             if attempt.is_refused:
-                break
+                return attempt
+        try:
+            await asyncio.gather(*(self._submit_of(attempt, submission) for submission in todo))
+        except asyncio.CancelledError:
+            pass  # The SMSC has some of it: each part has told how far it had come.
         return attempt
 
+    async def _submit_of(self, attempt: Attempt, submission: Submission) -> None:
+        """Hand one part of a message over that the SMSC has others of; cut off, it tells how far it had come."""
+        answer: Answer
+        try:
+            answer = await self._submit(submission)
+        except NothingSent:
+            answer = Unreachable("cut off before it was sent")
+        except asyncio.CancelledError:
+            answer = InDoubt("cut off before it was answered")
+        attempt.take(submission.part, answer)
+
     async def _submit(self, submission: Submission) -> Answer:
-        """Hand one part over, and return what the SMSC says to it."""
-        session = await self._session()
+        """Hand one part over, and return what the SMSC says to it. Cancelled without a session: NothingSent."""
+        try:
+            session = await self._session()
+        except asyncio.CancelledError as error:
+            raise NothingSent from error
         if not isinstance(session, Session):
             return session
         answer = await session.request(SUBMIT_SM, submission.body)

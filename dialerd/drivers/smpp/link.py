@@ -70,9 +70,9 @@ class Link:
         loop = asyncio.get_running_loop()
         wait_s = FIRST_WAIT_S
         while True:
-            self._hurry.clear()
             began = loop.time()
             session = await self._open()
+            self._hurry.clear()  # Who came meanwhile has had that try.
             if session is not None:
                 await session.gone()
                 self.session = None

@@ -53,6 +53,11 @@ class Pending:
     def __len__(self) -> int:
         return len(self._requests)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Tell whether somebody still waits for the answer to one of them."""
+        return any(not request.answer.done() for request in self._requests.values())
+
     def add(self, command: int) -> "tuple[int, asyncio.Future[Pdu | Lost]]":
         """Return a number that no request under way has, and what will be the answer."""
         sequence = self._last

@@ -108,8 +108,10 @@ class Session(asyncio.Protocol):
                 await self._loop.create_connection(lambda: self, host, port, ssl=tls)
                 answer = await self.request(command, request)
         except TimeoutError:
-            self.abort(f"no answer within {self._response_timeout_s:g} s")
-            raise NoBind(f"{host}:{port}: no answer within {self._response_timeout_s:g} s") from None
+            what = "connection" if tls is None else "TLS connection"
+            missing = what if self._outbox.transport is None else "answer to the bind"
+            self.abort(f"no {missing}")
+            raise NoBind(f"{host}:{port}: no {missing} within {self._response_timeout_s:g} s") from None
         except (OSError, ValueError) as error:  # among the latter BadPdu, and host names that IDNA cannot spell
             self.abort(reason_of(error))
             raise NoBind(f"{host}:{port}: {reason_of(error)}") from error
@@ -167,7 +169,7 @@ class Session(asyncio.Protocol):
         self._look_quiet()
 
     async def unbind(self, reason: str = "closed") -> None:
-        """Say goodbye and close: what is under way gets its answer before, or its response_timeout_s."""
+        """Say goodbye and close: what somebody waits for gets its answer before, or its response_timeout_s."""
         self.leave()
         try:
             async with asyncio.timeout(self._response_timeout_s + GOODBYE_S):
@@ -263,7 +265,8 @@ class Session(asyncio.Protocol):
             # Before anything that comes behind this answer in the same segment.
             self.bound = True
             self._owner.began(self)
-        is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK
+        # To an enquiry anything is an answer: somebody is there.
+        is_no_answer = pdu.command == GENERIC_NACK and pdu.status == OK and request.command != ENQUIRE_LINK
         request.end(Lost("generic_nack without an error", written=True) if is_no_answer else pdu)
         if self._leaving:
             self._look_quiet()
@@ -271,7 +274,7 @@ class Session(asyncio.Protocol):
             self._owner.freed(self)
 
     def _look_quiet(self) -> None:
-        if not self._pending:
+        if not self._pending.is_awaited:
             self._quiet.set()
             self._say_goodbye()
 

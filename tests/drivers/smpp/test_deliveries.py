@@ -102,11 +102,19 @@ def test_network_error() -> None:
     assert receipt(b"", tlvs=tlvs) == ("7", UNDELIVERED, "UNDELIV err:258")
 
 
-def test_receipt_address() -> None:
-    """A receipt comes from the number that the message went to; one that is called international says so."""
-    found = read(text=b"id:7 stat:DELIVRD", esm_class=0x04, source_ton=1)
+@pytest.mark.parametrize(
+    ("source", "destination", "address"),
+    [
+        (b"59899123456", b"1234", "+59899123456"), (b"59899123456", b"59899000000", "+59899123456"),
+        (b"1234", b"59899123456", "59899123456"), (b"Ventas", b"59899123456", "59899123456"),
+        (b"1234", b"777", "+1234"), (b"", b"", None),
+    ],
+)  # fmt: skip
+def test_receipt_address(source: bytes, destination: bytes, address: str | None) -> None:
+    """A receipt comes from the number that the message went to; one that comes from a short code is about the other."""
+    found = read(text=b"id:7 stat:DELIVRD", esm_class=0x04, source=source, source_ton=1, destination=destination)
     assert isinstance(found, Receipt)
-    assert (found.address, found.provider, found.own_id, found.at) == ("+59899123456", "smsc", None, None)
+    assert (found.address, found.provider, found.own_id, found.at) == (address, "smsc", None, None)
 
 
 def test_kinds_of_receipt() -> None:
@@ -181,6 +189,14 @@ def test_parts(fields: dict[str, Any], place: tuple[int | None, int, int]) -> No
     """A part of a long SMS says so, by its header or by its fields; the header is not text."""
     found = inbound(**fields)
     assert (found.message, found.reference, found.part, found.parts) == ("Hola", *place)
+
+
+def test_part_of_an_emoji() -> None:
+    """The half of an emoji at the edge of a part stays; alone in a text, or half an octet pair, it is none."""
+    header = {"esm_class": 0x40, "data_coding": 8}
+    assert inbound(text=b"\x05\x00\x03\xaa\x02\x01\x00a\xd8\x3d", **header).message == "a\ud83d"
+    assert inbound(text=b"\x05\x00\x03\xaa\x02\x02\xde\x42\x00", **header).message == "\ude42\ufffd"
+    assert inbound(text=b"\x00a\xd8\x3d", data_coding=8).message == "a\ufffd"
 
 
 def test_impossible_header() -> None:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from dialerd.drivers.smpp import Smpp
+from dialerd.drivers.base import NothingSent
+from dialerd.drivers.smpp import Smpp, link
 from dialerd.drivers.smpp.pdu import (
     BIND_RECEIVER,
     BIND_TRANSCEIVER,
@@ -194,6 +195,34 @@ async def test_given_up_while_waiting(smsc: Smsc, make: Make) -> None:
     assert [message.text for message in smsc.received] == [b"first", b"3"]
 
 
+async def test_cut_off(smsc: Smsc, make: Make) -> None:
+    """Cut off by the drain, what was not written goes back, taken parts are kept, and no answer is waited for."""
+    smsc.policy = lambda message: "id" if message.text.endswith(b"x") and part_of(message) == 1 else SILENCE
+    driver = make(window=3, response_timeout_s=600.0)
+    # Both have room for their first part; the other ones of the first message leave room for one of the second.
+    parted = [start(driver.send(an_sms(data=LONG))) for _ in range(2)]
+    await smsc.until(lambda: len(smsc.unanswered) == 3)
+    plain = start(driver.send(an_sms()))
+    await asyncio.sleep(0)
+    for attempt in (*parted, plain):
+        attempt.cancel()
+
+    answered, sent = InDoubt("cut off before it was answered"), Unreachable("cut off before it was sent")
+    assert [await attempt for attempt in parted] == [Partly({1: "id"}, 1, answered)] * 2
+    with pytest.raises(asyncio.CancelledError) as cut:
+        await plain
+    assert cut.type is NothingSent
+    # Its other parts wait behind all that has no answer.
+    waiting = start(driver.send(an_sms(data=LONG, accepted={1: "id", 2: "id"}, reference=1)))
+    for _ in range(3):  # it begins, its part begins, and waits
+        await asyncio.sleep(0)
+    waiting.cancel()
+    assert await waiting == Partly({1: "id", 2: "id"}, 1, sent)
+    async with asyncio.timeout(60):
+        await driver.close()
+    assert (len(smsc.received), smsc.unbinds) == (5, 1)
+
+
 async def test_no_room(smsc: Smsc, make: Make) -> None:
     """Without room in time nothing was sent: that is too fast, and costs no attempt."""
     smsc.policy = lambda _message: SILENCE
@@ -275,6 +304,24 @@ async def test_bind_refused(smsc: Smsc, make: Make) -> None:
     assert "s3cret" not in f"{trouble.value}{outcome.error}"
 
 
+async def test_one_try_for_all(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused bind is tried once for all who came meanwhile: SMSCs lock accounts with many wrong passwords."""
+    monkeypatch.setattr(link, "FIRST_WAIT_S", 3600.0)
+    smsc.account = Bind("dialerd", "another")
+    driver = make()
+    for tries in (1, 2):
+        assert {type(outcome) for outcome in await asyncio.gather(*(driver.send(an_sms()) for _ in range(5)))} == {
+            Unreachable
+        }
+        # Who connects last is answered last.
+        reader, writer = await asyncio.open_connection("127.0.0.1", smsc.port)
+        writer.write(pack(ENQUIRE_LINK, 1))
+        await reader.readexactly(16)
+        writer.close()
+        await writer.wait_closed()
+        assert len(smsc.connections) == 2 * tries
+
+
 async def test_account_that_does_not_fit(smsc: Smsc, make: Make) -> None:
     """An account that no bind can carry is told as such."""
     with pytest.raises(Unavailable, match="system_id takes ASCII only"):
@@ -306,8 +353,9 @@ async def test_peer_that_only_writes(smsc: Smsc, make: Make, monkeypatch: pytest
     await smsc.until(lambda: connection.closed)
 
 
-async def test_no_answer_to_bind(smsc: Smsc, make: Make) -> None:
-    """A server that takes the connection and says nothing is away."""
+@pytest.mark.parametrize(("tls", "missing"), [(Tls.NONE, "answer to the bind"), (Tls.TLS, "TLS connection")])
+async def test_no_answer_to_bind(make: Make, tls: Tls, missing: str) -> None:
+    """A server that takes the connection and says nothing is away, and it is told what it did not say."""
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -315,8 +363,8 @@ async def test_no_answer_to_bind(smsc: Smsc, make: Make) -> None:
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     async with server:
-        driver = make(port=server.sockets[0].getsockname()[1], response_timeout_s=0.2)
-        with pytest.raises(Unavailable, match="no answer within 0.2 s"):
+        driver = make(port=server.sockets[0].getsockname()[1], response_timeout_s=0.2, tls=tls)
+        with pytest.raises(Unavailable, match=f"no {missing} within 0.2 s"):
             await driver.probe()
         assert isinstance(await driver.send(an_sms()), Unreachable)
         await driver.close()
@@ -408,8 +456,9 @@ async def test_tls(authority: trustme.CA, is_known: bool, is_named: bool) -> Non
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
-async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
-    """After a request without answer nothing more goes before an enquiry is answered; a late answer fits nothing."""
+@pytest.mark.parametrize("command", [ENQUIRE_LINK | RESPONSE, GENERIC_NACK])
+async def test_doubtful_session(smsc: Smsc, make: Make, command: int) -> None:
+    """After a request without answer nothing more goes before an enquiry is answered, be it by a nack without error."""
     smsc.policy = lambda _message: SILENCE
     smsc.answers_enquiries = False
     driver = make(response_timeout_s=1.5)
@@ -421,7 +470,7 @@ async def test_doubtful_session(smsc: Smsc, make: Make) -> None:
     smsc.policy = lambda _message: "second"
     late, pdu, message = smsc.unanswered.pop()
     late.settle(pdu, message, "late")
-    connection.answer(connection.pdus[-1])
+    connection.transport.write(pack(command, connection.pdus[-1].sequence))
 
     assert await second == Sent("second", ("second",))
     assert len(smsc.connections) == 1
