@@ -307,19 +307,24 @@ async def test_bind_refused(smsc: Smsc, make: Make) -> None:
 async def test_one_try_for_all(smsc: Smsc, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused bind is tried once for all who came meanwhile: SMSCs lock accounts with many wrong passwords."""
     monkeypatch.setattr(link, "FIRST_WAIT_S", 3600.0)
-    smsc.account = Bind("dialerd", "another")
+    smsc.answers_binds = False
     driver = make()
-    for tries in (1, 2):
-        assert {type(outcome) for outcome in await asyncio.gather(*(driver.send(an_sms()) for _ in range(5)))} == {
-            Unreachable
-        }
-        # Who connects last is answered last.
-        reader, writer = await asyncio.open_connection("127.0.0.1", smsc.port)
-        writer.write(pack(ENQUIRE_LINK, 1))
-        await reader.readexactly(16)
-        writer.close()
-        await writer.wait_closed()
-        assert len(smsc.connections) == 2 * tries
+    listening = asyncio.ensure_future(driver.listen(Nobody()))
+    await smsc.until(lambda: smsc.connections and smsc.connections[0].pdus)
+    sending = [asyncio.ensure_future(driver.send(an_sms())) for _ in range(5)]
+    await asyncio.sleep(0)  # all of them wait for the bind now
+    (first,) = smsc.connections
+    first.answer(first.pdus[0], status=0x0E)
+
+    assert {type(outcome) for outcome in await asyncio.gather(*sending)} == {Unreachable}
+    # Who connects last is answered last.
+    reader, writer = await asyncio.open_connection("127.0.0.1", smsc.port)
+    writer.write(pack(ENQUIRE_LINK, 1))
+    await reader.readexactly(16)
+    writer.close()
+    await writer.wait_closed()
+    assert len(smsc.connections) == 2
+    listening.cancel()
 
 
 async def test_account_that_does_not_fit(smsc: Smsc, make: Make) -> None:
