@@ -19,7 +19,7 @@ from dialerd.model.errors import DatabaseGone
 from dialerd.model.message import Channel, Message, State
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Unreachable
 from dialerd.settings import Settings, load
-from dialerd.store import Connection, Store, operate
+from dialerd.store import Connection, Store, opening, operate
 from dialerd.store.blacklist import Entry, add
 from dialerd.store.columns import as_instant
 from dialerd.store.pause import pause_campaign, resume_campaign
@@ -78,7 +78,7 @@ class _Week:
         self.asked: Counter[str] = Counter()
         self.planned = {planned.data: planned for planned in scenario.messages}
         patch.setattr("dialerd.drivers.build", lambda provider, campaigns: _Provider(self, provider.name))
-        patch.setattr(daemon, "Store", partial(_Failing, loop.clock, scenario.down["database"]))
+        patch.setattr(opening, "Store", partial(_Failing, loop.clock, scenario.down["database"]))
 
     async def run(self) -> Record:
         self.write_configuration(frozenset())
