@@ -41,7 +41,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from dialerd.drivers.http_again import Asked, Dropped, Stale, never_again
+from dialerd.drivers.http_again import Asked, Dropped, Stale, hear, never_again
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
 from dialerd.drivers.line import Line
@@ -108,10 +108,12 @@ class Http:
         except Refused as refused:
             return Failed(str(refused))
         if self._free:
+            await hear()
+        if self._free:
             self._free -= 1
         else:
             try:
-                await self._line.wait()
+                await self._line.wait()  # The loop hears meanwhile.
             except TimeoutError:
                 return Throttled(f"all {self._most} connections were busy for too long")
         try:

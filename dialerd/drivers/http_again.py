@@ -1,7 +1,6 @@
 """Keeps aiohttp from asking where it would be in vain, and from asking again what may have been heard."""
 
 import asyncio
-import select
 
 from aiohttp import (
     ClientConnectionError,
@@ -14,10 +13,7 @@ from aiohttp import (
 )
 from aiohttp.connector import Connection
 
-__all__ = ["Asked", "Dropped", "Stale", "never_again"]
-
-#: What poll(2) says of a connection whose other side writes no more; where it has no word for that, one that is lost.
-ENDING = getattr(select, "POLLRDHUP", 0)
+__all__ = ["Asked", "Dropped", "Stale", "hear", "never_again"]
 
 
 class Stale(Exception):
@@ -33,19 +29,19 @@ class Asked(ClientRequest):
         Raises:
             Stale: nothing was written; whoever called closes the connection.
         """
-        if conn.protocol is None or conn.protocol.should_close or _is_ending(conn.transport):
+        if conn.protocol is None or conn.protocol.should_close:
             raise Stale
         return await super().send(conn)
 
 
-def _is_ending(transport: asyncio.Transport | None) -> bool:
-    """Tell whether the other side has closed its half, of which the event loop may not have heard yet."""
-    connected = transport.get_extra_info("socket") if transport is not None else None
-    if connected is None or connected.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(connected.fileno(), ENDING)
-    return bool(poll.poll(0))
+async def hear() -> None:
+    """Let the event loop hear what connections have said: behind the last answer may stand the end.
+
+    To ask the system about the one connection that is to be used costs far more, for it lets other threads go first.
+    """
+    # One turn asks the system, and on asyncio's own loop the next one reads.
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 class Dropped(Exception):

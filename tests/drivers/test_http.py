@@ -16,7 +16,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialerd.drivers import Driver, build
+from dialerd.drivers import Driver, build, http_again
 from dialerd.drivers.http import LARGEST_ANSWER, Http
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import Unavailable
@@ -211,7 +211,11 @@ async def test_closed_without_a_word(gateway: Gateway, make: Make) -> None:
 
 async def test_ended_before_anything_is_written(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that ends one connection after the other at once is not reached: it has read nothing."""
-    monkeypatch.setattr("dialerd.drivers.http_again._is_ending", lambda _transport: True)
+
+    async def ended(_request: object, _connection: object) -> None:
+        raise http_again.Stale
+
+    monkeypatch.setattr(http_again.Asked, "send", ended)
     outcome = await make(gateway, method=Method.POST).send(an_sms())
     assert outcome == Unreachable(f"127.0.0.1:{gateway.port}: it ends connections, or answers, before it is asked")
     assert gateway.asked == []
