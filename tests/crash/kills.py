@@ -36,8 +36,10 @@ SEAMS: dict[str, dict[str, int]] = {
     "mailed": {"claim.committed": 4, "outbox.written": 50, "send.end": 50, "settle.written": 4, "settle.committed": 4},
 }  # fmt: skip
 
-#: Enough for more than one batch of promotion on SQLite, and of staging and moving on both.
+#: Enough for more than one batch of promotion on SQLite,
 MANY = 2500
+#: and for more than one step of staging and moving on both databases.
+LINES = 6000
 
 MAIL = """
 channel = "email"
@@ -151,7 +153,7 @@ class _Run:
     def _uploaded(self) -> set[str]:
         """An upload dies, and the same file is uploaded again."""
         file = self.site.folder / "base.csv"
-        file.write_text("".join(f"{CAMPAIGN};5989{n:07};texto {n};\n" for n in range(MANY)))
+        file.write_text("".join(f"{CAMPAIGN};5989{n:07};texto {n};\n" for n in range(LINES)))
         daemon = self.site.daemon() if self.chance.random() < 0.5 else None
         self._die(self.site.start("upload", str(file), failpoint=self.plan.at), of=0)
         counts = self.site.rows("SELECT state FROM upload WHERE state = 'loaded'") != []
@@ -167,10 +169,10 @@ class _Run:
             daemon.stop()
         self._recover()
         texts = self.site.outbox("data")
-        expected = {f"texto {n}" for n in range(MANY)}
+        expected = {f"texto {n}" for n in range(LINES)}
         assert texts.keys() <= expected
         places = self.site.places()
-        assert len(places) == MANY, f"{len(places)} messages of {MANY} lines"
+        assert len(places) == LINES, f"{len(places)} messages of {LINES} lines"
         return set(places)
 
     def _mailed(self) -> set[str]:
