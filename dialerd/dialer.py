@@ -82,7 +82,7 @@ class Dialer:
             driver,
             most=max_in_flight,
             worded=self._worded,
-            distances=lambda message: self._permits.distances(message),
+            distances=lambda message: self._permits.distances(message, self._time()),
             may_start=lambda message: spool.may_start(message) and self.breaker.allows(self._time()) > 0,
             ended=self._ended,
             unstarted=self._give_back,
@@ -93,6 +93,7 @@ class Dialer:
             name,
             campaigns=campaigns,
             interval_s=None if per_second is None else 1 / per_second,
+            learned=self.breaker.pace,
             charge=self._charge,
             waiting=self._attempts.waiting,
         )
@@ -248,7 +249,8 @@ class Dialer:
             return
         now = self._spool.clock()
         campaigns = self.campaigns
-        free = self._permits.free(self.breaker.allows(self._time()))
+        time = self._time()
+        free = self._permits.free(self.breaker.allows(time), time)
         terms = self._permits.terms(now, free) if free > 0 else {}
         if self._permits.is_late:
             self._agenda.ask_in(HORIZON_S / 2)
@@ -314,8 +316,15 @@ class Dialer:
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
-        if self.breaker.saw(outcome, self._time(), jitter):
-            logger.warning("provider_shut", provider=self.name, reason=self.breaker.reason)
+        time = self._time()
+        if self.breaker.saw(outcome, time, jitter, units=message.cost):
+            learned = self.breaker.pace.per_second(time)
+            logger.warning(
+                "provider_shut",
+                provider=self.name,
+                reason=self.breaker.reason,
+                learned_per_second=learned and round(learned, 2),
+            )
             self._attempts.give_back_ready()
         if was_away is not self.is_away:
             self._charge.changed(self, work=True)

@@ -9,6 +9,7 @@ from dialerd.charge import Charge
 from dialerd.examine import ZONE_NOT_ASKED
 from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign
+from dialerd.model.learned_pace import LearnedPace
 from dialerd.model.message import Message
 from dialerd.model.pace import HORIZON_S
 from dialerd.model.rules import CampaignState, state_of
@@ -23,8 +24,8 @@ class Permits:
     """A provider's permits. One is out from the claim of a message until its outcome is committed.
 
     `campaigns` are those that send through it and `paused` those that somebody has paused; both may be replaced.
-    `interval_s` is the provider's pace in seconds a part, None for no limit. `waiting` counts by campaign what was
-    claimed and has not started yet.
+    `interval_s` is the provider's pace in seconds a part, None for no limit; `learned` is what it has taught, for this
+    node alone. `waiting` counts by campaign what was claimed and has not started yet.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Permits:
         *,
         campaigns: Mapping[str, Campaign],
         interval_s: float | None,
+        learned: LearnedPace,
         charge: Charge,
         waiting: Counter[str],
     ) -> None:
@@ -42,6 +44,7 @@ class Permits:
         #: At the last look there were campaigns, or the provider, of which more waits for its start than pace explains.
         self.is_late = False
         self._provider = provider
+        self._learned = learned
         self._charge = charge
         self._waiting = waiting
         self._out: Counter[str] = Counter()
@@ -53,11 +56,12 @@ class Permits:
         """How many permits are out."""
         return self._out.total()
 
-    def free(self, window: int) -> int:
-        """Return how many more of `window` permits may go out."""
+    def free(self, window: int, at: float) -> int:
+        """Return how many more of `window` permits may go out, `at` a moment of the loop's clock."""
         self.is_late = False
         free = window - self._charge.at[self._provider]
-        return free if self.interval_s is None else min(free, self._room(self.interval_s, self._waiting.total()))
+        interval_s = self._interval_s(at)
+        return free if interval_s is None else min(free, self._room(interval_s, self._waiting.total()))
 
     def terms(self, now: datetime, free: int) -> dict[str, Terms]:
         """Return the open campaigns that have permits of their own left, those that were served longest ago first."""
@@ -103,15 +107,19 @@ class Permits:
         self._charge.out[campaign] -= 1
         self._charge.at[self._provider] -= 1
 
-    def distances(self, message: Message) -> list[Distance]:
+    def distances(self, message: Message, at: float) -> list[Distance]:
         """Return what a start keeps free behind it, of its campaign's pace and of the provider's."""
         campaign = self.campaigns.get(message.campaign)
         distances = []
         if campaign is not None and campaign.interval_s:
             distances.append(Distance(campaign.name, campaign.interval_s))
-        if self.interval_s:
-            distances.append(Distance(None, self.interval_s, max(message.parts - len(message.accepted), 1)))
+        if interval_s := self._interval_s(at):
+            distances.append(Distance(None, interval_s, message.cost))
         return distances
+
+    def _interval_s(self, at: float) -> float | None:
+        learned_s = self._learned.interval_s(at)
+        return self.interval_s if learned_s is None else max(learned_s, self.interval_s or 0.0)
 
     def _term(self, campaign: Campaign, permits: int) -> Terms:
         return Terms(campaign, permits, away=self._charge.away(campaign) if campaign.fallbacks else frozenset())

@@ -13,6 +13,7 @@ from dialerd.dialer import Dialer
 from dialerd.drivers.base import NothingSent
 from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
+from dialerd.model.learned_pace import CAREFUL
 from dialerd.model.message import Message
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Sent, Throttled, Unreachable
 from dialerd.store.order import Claimed, Order
@@ -432,6 +433,25 @@ async def test_what_waits_for_its_start_does_not_go_to_a_provider_that_throttles
         await rig.until("SELECT count(*) FROM sms_spool WHERE state = 'sending'", 0)
 
         assert 1 == len(rig.driver.started)
+
+
+async def test_a_provider_that_throttles_teaches_its_pace(rig_of: Callable[..., Rig]) -> None:
+    """After a refusal for our rate, messages start as far apart as the parts taken in the second before it allow."""
+    starts: list[float] = []
+
+    def answer(_message: Message) -> Outcome:
+        starts.append(asyncio.get_running_loop().time())
+        return Throttled("too fast") if len(starts) == 21 else Sent()
+
+    async with rig_of(answer) as rig:
+        await rig.submit(*[message(parts=2) for _ in range(30)])
+        await rig.until_sent(30)
+
+        later = starts[21:]
+        assert 10 == len(later)
+        short = [after - before for before, after in pairwise(later) if after - before < 2 / (40 * CAREFUL) * 0.9]
+        assert len(short) <= 2, short
+        assert 1.8 <= (later[-1] - later[0]) / 9 * 40 * CAREFUL
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ What is asked is made in http_request.py, what is answered judged in http_answer
 
 A connection that is used again can be closed by the gateway in the very moment we write. Nothing tells then whether
 the request was read, so it is a doubt as well, whatever the method: here a GET sends an SMS too, and is never repeated
-by the client on its own. To make that rare, nothing is written where the end has come already, and connections idle
-for longer than IDLE_S are not used again: servers close theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn) or
-more, and one that closes earlier says `Connection: close`. For gateways that close a moment after each answer and do
-not say so there is `keep_alive = false`.
+by the client on its own. To make that rare, nothing is written where the end has come already, and idle connections
+are soon not used again (http_sessions.IDLE_S): servers close theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn)
+or more, and one that closes earlier says `Connection: close`. For gateways that close a moment after each answer and
+do not say so there is `keep_alive = false`; where more are lost than one restart could explain, we do so unasked.
 """
 
 import asyncio
@@ -30,34 +30,25 @@ from aiohttp import (
     ClientPayloadError,
     ClientResponse,
     ClientResponseError,
-    ClientSession,
-    ClientTimeout,
     ConnectionTimeoutError,
-    DigestAuthMiddleware,
-    DummyCookieJar,
     InvalidURL,
     ServerTimeoutError,
-    TCPConnector,
 )
 from yarl import URL
 
-from dialerd.drivers.http_again import Asked, Dropped, Stale, hear, never_again
+from dialerd.drivers.http_again import Dropped, Stale, hear
 from dialerd.drivers.http_answer import PROXY, Judge, Reply, decoded
 from dialerd.drivers.http_request import Requests
+from dialerd.drivers.http_sessions import LARGEST_ANSWER, Sessions
 from dialerd.drivers.line import Line
 from dialerd.drivers.tls import verifying
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused, Unavailable
 from dialerd.model.message import Message
 from dialerd.model.outcome import Failed, Outcome, Throttled, Unreachable
-from dialerd.settings import HttpProvider, Method, Probe, Scheme
+from dialerd.settings import HttpProvider, Probe
 
 __all__ = ["Http"]
-
-IDLE_S = 1.5
-
-#: Of an answer so much is read; the ids and words that we look for stand in its first lines.
-LARGEST_ANSWER = 64 * 1024
 
 #: How much later than the driver itself the dialer stops waiting.
 LATE_S = 3.0
@@ -92,9 +83,9 @@ class Http:
         self._judge = Judge(provider)
         self._origin = URL(self._requests.origin, encoded=True)
         self._tls = verifying(provider.ca) if self._origin.scheme == "https" else None
-        self._session: ClientSession | None = None
         self._closed = False
         self._most = min(provider.connections or provider.max_in_flight, provider.max_in_flight)
+        self._sessions = Sessions(provider, method=self._requests.method, most=self._most, tls=self._tls)
         self._free = self._most
         self._line = Line[None](provider.timeout_s, give_back=lambda _: self._leave())
         # A place in line, a connection, the answer, and the latter once more where a digest is asked for first. It also
@@ -148,9 +139,7 @@ class Http:
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._sessions.close()
 
     @property
     def _place(self) -> str:
@@ -178,7 +167,7 @@ class Http:
         """Ask on one connection; Stale if it was of no use."""
         limit_s = self._provider.timeout_s
         try:
-            async with self._open().request(
+            async with self._sessions.current.request(
                 method, _parsed(url), headers=headers, data=body, allow_redirects=False
             ) as response:
                 content, is_whole = await _read(response)
@@ -197,40 +186,9 @@ class Http:
                 f"{self._place}: an answer that is no HTTP, or in a Content-Encoding nobody asked for"
             ) from None
         except (Dropped, ClientError, OSError, ValueError):
-            hint = "; if it closes connections unasked: keep_alive = false" if self._provider.keep_alive else ""
+            hint = "; if it closes connections unasked: keep_alive = false" if self._sessions.keeps_alive else ""
+            self._sessions.lost_one()
             raise _Lost(f"{self._place}: connection lost, no answer{hint}") from None
-
-    def _open(self) -> ClientSession:
-        """Return the session; it belongs to the loop that runs."""
-        if self._session is None:
-            provider = self._provider
-            # aiohttp repeats no POST.
-            middlewares = [] if self._requests.method is Method.POST else [never_again]
-            if provider.auth is not None and provider.auth.scheme is Scheme.DIGEST:
-                password = provider.auth.password.get_secret_value() if provider.auth.password is not None else ""
-                middlewares.insert(0, DigestAuthMiddleware(provider.auth.user or "", password))
-            self._session = ClientSession(
-                connector=TCPConnector(
-                    limit=self._most,
-                    **({"keepalive_timeout": IDLE_S} if provider.keep_alive else {"force_close": True}),
-                    ttl_dns_cache=60,
-                    ssl=self._tls or True,
-                ),
-                # Some carry a page of policies in a header.
-                max_line_size=LARGEST_ANSWER,
-                max_field_size=LARGEST_ANSWER,
-                timeout=ClientTimeout(total=None, connect=provider.timeout_s, sock_read=provider.timeout_s),
-                cookie_jar=DummyCookieJar(),
-                headers={
-                    "User-Agent": "dialerd",
-                    "Accept-Encoding": "identity",
-                    **({} if provider.keep_alive else {"Connection": "close"}),
-                },
-                middlewares=middlewares,
-                request_class=Asked,
-                trust_env=False,
-            )
-        return self._session
 
     async def _connect(self) -> None:
         try:

@@ -1,7 +1,8 @@
 """The circuit breaker of a provider: stops asking one that is away, and comes back carefully."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dialerd.model.learned_pace import LearnedPace
 from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Postponed, Sent, Throttled, Unreachable
 
 __all__ = ["Breaker"]
@@ -34,6 +35,8 @@ class Breaker:
     needs_probe: bool = False
     reason: str | None = None
     waits: int = 0
+    #: What the provider's complaints of our rate have taught.
+    pace: LearnedPace = field(default_factory=LearnedPace)
     _unreachable: int = 0
     _doubts: int = 0
     #: After a good probe the first attempt is the test: if it fails as well, the provider is shut at once.
@@ -58,14 +61,18 @@ class Breaker:
         shut_for_s = (self.shut_until or 0) - now
         return shut_for_s > 0 and (self.waits > MOST_WAITS_FOR_RATE or shut_for_s > LONGEST_PATIENCE_S)
 
-    def saw(self, outcome: Outcome, now: float, jitter: float) -> bool:
-        """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1."""
+    def saw(self, outcome: Outcome, now: float, jitter: float, *, units: int = 1) -> bool:
+        """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1.
+
+        `units` is what the attempt cost of the provider's pace.
+        """
         match outcome:
             case Sent() | Failed() | Deferred():
+                self.pace.took(units, now)
                 self._answered(now)
                 return False
             case Partly(_, _, rest):
-                return self.saw(rest, now, jitter)
+                return self.saw(rest, now, jitter, units=units)
             case Unreachable(error):
                 self._unreachable += 1
                 return self._trouble(error, self._unreachable >= UNREACHABLE_IN_A_ROW, now, jitter)
@@ -103,6 +110,7 @@ class Breaker:
     def _throttled(self, error: str, wish_s: float | None, now: float, jitter: float) -> bool:
         if self._is_shut(now):
             return False
+        self.pace.throttled(now)
         self.window = max(self.window // 2, 1)
         self._shut(error, now, jitter)
         if wish_s is not None and self.shut_until is not None:

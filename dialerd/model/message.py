@@ -82,6 +82,11 @@ class Message:
     expires_at: datetime | None = None
     first_claimed_at: datetime | None = None
 
+    @property
+    def cost(self) -> int:
+        """What an attempt costs of a provider's pace: the parts that it has not taken yet, 1 at least."""
+        return max(self.parts - len(self.accepted), 1)
+
 
 #: Ids whose random bits are drawn at once: asking the kernel for each took longer than the rest of it.
 CHANCES = 400

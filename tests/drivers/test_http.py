@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +17,9 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialerd.drivers import Driver, build, http_again
-from dialerd.drivers.http import LARGEST_ANSWER, Http
+from dialerd.drivers import Driver, build, http_again, http_sessions
+from dialerd.drivers.http import Http
+from dialerd.drivers.http_sessions import LARGEST_ANSWER, WITHIN_S
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.errors import Unavailable
 from dialerd.model.message import Channel, State
@@ -161,8 +163,7 @@ async def test_idle_connection_that_was_closed(gateway: Gateway, make: Make) -> 
     driver = make(gateway)
     await driver.send(an_sms())
     gateway.close_connections()
-    assert driver._session is not None
-    pooled = driver._session.connector
+    pooled = driver._sessions.current.connector
     while any(entry[0].is_connected() for entries in pooled._conns.values() for entry in entries):  # type: ignore[union-attr]
         await asyncio.sleep(0)
 
@@ -175,9 +176,8 @@ async def test_answered_unasked(gateway: Gateway, make: Make) -> None:
     gateway.says = answer("OK id=1")
     driver = make(gateway, max_in_flight=1)
     assert await driver.send(an_sms()) == Sent("1")
-    assert driver._session is not None
-    assert driver._session.connector is not None
-    ((idle, _),) = next(iter(driver._session.connector._conns.values()))
+    assert driver._sessions.current.connector is not None
+    ((idle, _),) = next(iter(driver._sessions.current.connector._conns.values()))
     came = asyncio.Event()
     receive, idle.data_received = idle.data_received, lambda data: (receive(data), came.set())  # type: ignore[method-assign]
     gateway.say(answer("OK id=2"))
@@ -287,6 +287,40 @@ async def test_no_keep_alive(gateway: Gateway, make: Make) -> None:
         assert await driver.send(an_sms()) == Sent()
     assert gateway.connections == 3
     assert {asked.headers["connection"] for asked in gateway.asked} == {"close"}
+
+
+async def test_keep_alive_is_given_up(gateway: Gateway, make: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    """A gateway that closes connections used a second time costs as many doubts as there are connections, and one."""
+    told: dict[str | None, int] = Counter()
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        told["close" if b"Connection: close" in head else None] += 1
+        writer.write(answer())
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        driver = make(gateway, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", connections=2)
+        came = [await driver.send(an_sms()) for _ in range(20)]
+
+    assert [type(one) for one in came] == [Sent, InDoubt] * 3 + [Sent] * 14
+    assert told == {None: 3, "close": 14}
+    assert "keep_alive = false" in str(came[1])
+    assert 1 == capfd.readouterr().err.count("connections_not_kept")
+
+
+async def test_a_restart_costs_no_keep_alive(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that loses all its connections once, or some now and then, keeps those that come after."""
+    driver = make(gateway, connections=2)
+    for within_s in (WITHIN_S, 0.0, 0.0):
+        monkeypatch.setattr(http_sessions, "WITHIN_S", within_s)
+        gateway.says = DROP
+        assert {InDoubt} == {type(one) for one in await asyncio.gather(*(driver.send(an_sms()) for _ in range(2)))}
+        gateway.says = answer()
+        assert [await driver.send(an_sms()) for _ in range(2)] == [Sent()] * 2
+    assert {asked.headers.get("connection") for asked in gateway.asked} == {None}
 
 
 @given(garbage=st.binary(max_size=200), is_headed=st.booleans())

@@ -14,7 +14,7 @@ from dialerd.model.breaker import (
     UNREACHABLE_IN_A_ROW,
     Breaker,
 )
-from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Postponed, Sent, Throttled, Unreachable
+from dialerd.model.outcome import Deferred, Failed, InDoubt, Outcome, Partly, Postponed, Sent, Throttled, Unreachable
 
 AWAY, LOST, OK = Unreachable("refused"), InDoubt("no answer"), Sent()
 ANSWERS = [Sent(), Failed("no such number"), Deferred("busy")]
@@ -66,6 +66,19 @@ def test_other_trouble_does_not_break_the_row() -> None:
     assert [False] * 4 + [True] == saw(breaker, LOST, AWAY, LOST, AWAY, AWAY)
     breaker = Breaker(8)
     assert any(saw(breaker, *[LOST, Throttled("slower")] * DOUBTS_IN_A_ROW))
+
+
+def test_what_teaches_a_pace() -> None:
+    """Only a complaint of our rate limits it, by the units that were taken before; other trouble does not."""
+    breaker = Breaker(8)
+    breaker.saw(Sent(), 0.0, 0.0, units=30)
+    breaker.saw(Failed("no such number"), 0.1, 0.0, units=10)
+    saw(breaker, AWAY, LOST, Postponed("busy", 1.0), now=0.5)
+    assert None is breaker.pace.per_second(0.5)
+
+    rest = Throttled("slower")
+    assert breaker.saw(Partly({1: None}, 7, rest), 0.5, 0.0)
+    assert 0.9 * 40 == pytest.approx(breaker.pace.per_second(0.5))
 
 
 def test_after_a_good_probe_one_attempt_may_go() -> None:
