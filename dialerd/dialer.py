@@ -139,8 +139,8 @@ class Dialer:
 
     @property
     def is_away(self) -> bool:
-        """Tell whether other providers should be used instead: also while the first attempt after trouble is tried."""
-        return self.breaker.needs_probe or self.breaker.on_trial or self._gave_up
+        """Tell whether other providers should be used instead."""
+        return self._gave_up or self.breaker.is_away(self._time())
 
     @property
     def is_busy(self) -> bool:

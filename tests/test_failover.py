@@ -138,6 +138,25 @@ async def test_a_throttled_provider_is_not_replaced(pair: Callable[..., Any]) ->
         assert [] == it.q.started
 
 
+async def test_one_that_wants_a_long_rest_is_replaced(
+    pair: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that wants to be left alone for long is as good as away until that time has passed."""
+    monkeypatch.setattr(breaker, "LONG_REST_S", 1.0)
+    answers: list[Outcome] = [Throttled("slower", 3.0)]
+    async with pair(lambda _m: answers.pop() if answers else Sent()) as it:
+        await it.rig.submit(message())
+        await it.rig.until_sent(1)
+        assert (1, 1) == (len(it.p.started), len(it.q.sent))
+
+        async with asyncio.timeout(30):
+            while it.dialers[0].is_away:
+                await asyncio.sleep(0.05)
+        await it.rig.submit(*[message() for _ in range(5)])
+        await it.rig.until_sent(6)
+        assert (5, 1) == (len(it.p.sent), len(it.q.sent))
+
+
 async def test_the_second_ones_own_campaigns_get_their_turns(pair: Callable[..., Any]) -> None:
     """What comes over from another provider shares the second one's permits with its own campaigns, in turns."""
     own = campaign("own", provider="q")

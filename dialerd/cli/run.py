@@ -57,7 +57,7 @@ async def run(frame: Frame, once: bool, node: str | None, no_api: bool, as_json:
         summary = await batch.run_once(settings, on_progress=show)
     print_json(_document(summary)) if as_json else _print(summary)
     if summary.remaining:
-        down = "; ".join(f"{name} is down: {reason}" for name, reason in summary.down.items())
+        down = "; ".join(f"{name} takes nothing: {reason}" for name, reason in summary.down.items())
         raise Unavailable(f"{summary.remaining:,} due messages remain: {down}")
 
 

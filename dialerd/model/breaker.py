@@ -15,6 +15,8 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 #: A provider that asks for more patience is asked again after so long all the same.
 LONGEST_WISH_S = 3600.0
+#: One that is to be left alone for longer than this on account of its rate is as good as away.
+LONG_REST_S = 30.0
 #: Hopeless is a provider that is away for longer than so many waits, each twice as long as the one before,
 MOST_WAITS = 2
 #: or that takes nothing because of its rate for so many, or wants to be left alone for so long.
@@ -41,14 +43,14 @@ class Breaker:
     _doubts: int = 0
     #: After a good probe the first attempt is the test: if it fails as well, the provider is shut at once.
     _on_trial: bool = False
+    _rests: bool = False
 
     def __post_init__(self) -> None:
         self.window = self.window or self.most
 
-    @property
-    def on_trial(self) -> bool:
-        """Tell whether the first attempt after trouble has not been answered yet."""
-        return self._on_trial
+    def is_away(self, now: float) -> bool:
+        """Tell whether others should send in its place: also until the first attempt after trouble is answered."""
+        return self.needs_probe or self._on_trial or (self._rests and self._is_shut(now))
 
     def allows(self, now: float) -> int:
         """Return how many attempts may be under way now."""
@@ -115,6 +117,7 @@ class Breaker:
         self._shut(error, now, jitter)
         if wish_s is not None and self.shut_until is not None:
             self.shut_until = max(self.shut_until, now + min(wish_s, LONGEST_WISH_S))
+        self._rests = self.shut_until is not None and self.shut_until - now > LONG_REST_S
         return True
 
     def _is_shut(self, now: float) -> bool:

@@ -68,6 +68,27 @@ def test_other_trouble_does_not_break_the_row() -> None:
     assert any(saw(breaker, *[LOST, Throttled("slower")] * DOUBTS_IN_A_ROW))
 
 
+def test_who_is_away() -> None:
+    """Others send while a provider is shut for trouble or on trial, and while it rests for long, not for short."""
+    breaker = shut()
+    assert breaker.is_away(10**6)
+    breaker.probed(None, 1.0, 0.0)
+    assert breaker.is_away(1.0)
+    saw(breaker, OK, now=1.0)
+    assert not breaker.is_away(1.0)
+
+    saw(breaker, Throttled("slower"), now=2.0)
+    assert (0, False) == (breaker.allows(2.0), breaker.is_away(2.0))
+    saw(breaker, Throttled("slower", 31.0), now=10.0)
+    assert [True, True, False] == [breaker.is_away(at) for at in (10.0, 40.9, 41.0)]
+    saw(breaker, OK, now=42.0)
+    for at in (100.0, 200.0, 300.0, 400.0, 500.0):
+        saw(breaker, Throttled("slower"), now=at)
+        assert not breaker.is_away(at)
+    saw(breaker, Throttled("slower"), now=600.0)
+    assert breaker.is_away(600.0)
+
+
 def test_what_teaches_a_pace() -> None:
     """Only a complaint of our rate limits it, by the units that were taken before; other trouble does not."""
     breaker = Breaker(8)
