@@ -35,6 +35,7 @@ EVENTS: dict[str, str] = {
     "claims_returned": "what was claimed and not started at a stop is queued again, as if it had not been claimed",
     "clock_jumped": "the machine's clock was set, or it slept; what depends on the time is asked anew",
     "confirmation_refused": "the confirmation of an opt-out is no message that its campaign could send",
+    "connections_not_kept": "a gateway closes connections after its answers without a word: each message gets its own now",
     "daemon_draining": "no claims any more; attempts under way may end until drain_s is over",
     "daemon_started": "the daemon sends; it rescued so many messages of its own last life",
     "daemon_stopped": "the daemon has ended in order",

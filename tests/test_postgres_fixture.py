@@ -22,9 +22,9 @@ input()
 """
 
 
-def test_database_url_is_empty(database_url: str) -> None:
+def test_database_url_is_empty(bare_database_url: str) -> None:
     """Every test starts with a database of its own in which nothing stands."""
-    engine = create_engine(database_url)
+    engine = create_engine(bare_database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE message (id integer)"))
         connection.execute(text("INSERT INTO message VALUES (1)"))

@@ -134,9 +134,9 @@ def test_a_database_that_is_down_ends_with_75(tmp_path: Path) -> None:
     assert "database" in refused("status", config=config, status=75)
 
 
-def test_a_database_behind_is_refused_where_migration_is_off(tmp_path: Path, database_url: str) -> None:
+def test_a_database_behind_is_refused_where_migration_is_off(tmp_path: Path, bare_database_url: str) -> None:
     """With `migrate = false` only `dialerd migrate` changes the tables."""
-    config = configure(tmp_path, main_file=f'[database]\nurl = "{database_url}"\nmigrate = false\n')
+    config = configure(tmp_path, main_file=f'[database]\nurl = "{bare_database_url}"\nmigrate = false\n')
 
     assert "run `dialerd migrate`" in refused("status", config=config)
 
@@ -228,14 +228,14 @@ def test_a_bug_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         call("campaigns", config=configure(tmp_path))
 
 
-def test_a_newer_database_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_newer_database_is_refused(tmp_path: Path, bare_sqlite_url: str) -> None:
     """An old dialerd does not work on tables it does not know."""
-    store = Store(sqlite_url, threads=1)
+    store = Store(bare_sqlite_url, threads=1)
     store.transact_here(lambda c: c.exec_driver_sql("CREATE TABLE alembic_version (version_num text)"))
     store.transact_here(lambda c: c.exec_driver_sql("INSERT INTO alembic_version VALUES ('9999')"))
     store.close()
 
-    assert "newer dialerd" in refused("status", config=configure(tmp_path, url=sqlite_url))
+    assert "newer dialerd" in refused("status", config=configure(tmp_path, url=bare_sqlite_url))
 
 
 # Help

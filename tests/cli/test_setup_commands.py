@@ -42,9 +42,9 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path, database_url: str) -> Path:
+def config(tmp_path: Path, bare_database_url: str) -> Path:
     """A configuration with one open, one shut and one disabled campaign."""
-    return configure(tmp_path, url=database_url, Shut=SHUT, Off="enabled = false")
+    return configure(tmp_path, url=bare_database_url, Shut=SHUT, Off="enabled = false")
 
 
 def test_check_says_how_things_are(config: Path) -> None:

@@ -16,7 +16,6 @@ from dialerd.model.message import BULK, Channel, Message, new_id
 from dialerd.store import Store, pace
 from dialerd.store.claim import claim
 from dialerd.store.columns import Instant
-from dialerd.store.migrate import migrate
 from dialerd.store.order import Claimed, Order, Terms
 from dialerd.store.spool import NewMessage, submit
 from dialerd.store.tables import metadata
@@ -44,21 +43,9 @@ ME = "me-1"
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite database to copy."""
-    path = tmp_path_factory.mktemp("template") / "dialerd.db"
-    with closing(Store(f"sqlite:///{path}", threads=1)) as store:
-        store.transact_here(migrate)
-    return path
-
-
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres: PostgresServer) -> str:
+def migrated_postgres(postgres: PostgresServer, postgres_template: str) -> str:
     """The URL of a migrated PostgreSQL database that tests wipe and use one after the other."""
-    url = postgres.create_database("store")
-    with closing(Store(url, threads=1)) as store:
-        store.transact_here(migrate)
-    return url
+    return postgres.create_database("store", postgres_template)
 
 
 @pytest.fixture

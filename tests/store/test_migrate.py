@@ -38,9 +38,9 @@ for url in sys.stdin:
 
 
 @pytest.fixture
-def fresh(database_url: str) -> Iterator[Store]:
+def fresh(bare_database_url: str) -> Iterator[Store]:
     """A store on a database without any table."""
-    with closing(Store(database_url, threads=2)) as store:
+    with closing(Store(bare_database_url, threads=2)) as store:
         yield store
 
 
@@ -201,14 +201,18 @@ def test_processes_at_once_migrate_once(kind: str, tmp_path: Path, postgres: Pos
             postgres.drop_database(f"race_{number}")
 
 
-def test_a_long_migration_is_waited_for(postgres_url: str) -> None:
+def test_a_long_migration_is_waited_for(bare_postgres_url: str) -> None:
     """On PostgreSQL no limit of ours on statements and locks ends a migration, or the wait for another one's."""
 
     def migrate_in_haste(connection: Connection) -> bool:
         connection.execute(text("SET statement_timeout = '100ms'; SET lock_timeout = '100ms'"))
         return migrate(connection)
 
-    with closing(Store(postgres_url)) as first, closing(Store(postgres_url)) as second, ThreadPoolExecutor(1) as pool:
+    with (
+        closing(Store(bare_postgres_url)) as first,
+        closing(Store(bare_postgres_url)) as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
 
         def migrate_slowly(connection: Connection) -> bool:
             done = migrate(connection)
@@ -224,11 +228,11 @@ def test_a_long_migration_is_waited_for(postgres_url: str) -> None:
         assert not others[0].result(60)
 
 
-def test_a_user_without_rights_is_told_so(postgres: PostgresServer, postgres_url: str) -> None:
+def test_a_user_without_rights_is_told_so(postgres: PostgresServer, bare_postgres_url: str) -> None:
     """Whoever may not make tables, or use them, learns in a line what the server does not let him do."""
-    with closing(Store(postgres_url)) as owner:
+    with closing(Store(bare_postgres_url)) as owner:
         execute(owner, "CREATE ROLE stranger LOGIN")
-        stranger = Store(postgres_url.replace("postgres@", "stranger@"))
+        stranger = Store(bare_postgres_url.replace("postgres@", "stranger@"))
         try:
             with pytest.raises(DatabaseGone, match=r"does not let us: permission denied for schema public; its user"):
                 stranger.transact_here(migrate)
