@@ -73,7 +73,7 @@ EVENTS: dict[str, str] = {
     "progress_stopped": "these parts stand still though the database answers; systemd's watchdog is not fed",
     "outcome_late": "an answer came after its message had been called a doubt, and ended that",
     "provider_back": "a provider can be reached again, and its messages go on",
-    "provider_shut": "a provider is away, or wants us slower: its messages wait, at no cost, and it is probed, or paced",
+    "provider_shut": "a provider is away, or wants us slower: its messages wait, at no cost; it is probed, or paced",
     "receipts_parked": "receipts fit no message yet, or several; they are looked at again",
     "receipts_unmatched": "receipts never found their message and are forgotten; is receipt_ids right?",
     "recipient_unsubscribed": "somebody wants no more mails of a campaign, or of all",
