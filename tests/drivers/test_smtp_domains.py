@@ -1,7 +1,7 @@
 """The whole engine and a mail server that refuses one recipient domain."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,8 +26,8 @@ class Watched(Breaker):
 
     shut: ClassVar[list[Outcome]] = []
 
-    def saw(self, outcome: Outcome, now: float, jitter: float) -> bool:
-        is_shut = super().saw(outcome, now, jitter)
+    def saw(self, outcome: Outcome, *given: float, **named: Any) -> bool:
+        is_shut = super().saw(outcome, *given, **named)
         if is_shut:
             self.shut.append(outcome)
         return is_shut
