@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dialerd import bases, log
-from dialerd.daemon import Parts, built, utcnow
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Unavailable
 from dialerd.model.rules import CampaignState, state_of
+from dialerd.parts import Parts, built, utcnow
 from dialerd.settings import Settings
 from dialerd.signals import signals
 from dialerd.store.order import Terms

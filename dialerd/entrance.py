@@ -12,10 +12,11 @@ from datetime import datetime
 
 from dialerd import log
 from dialerd.api import Api
-from dialerd.daemon import Doors, reloaded, utcnow
 from dialerd.interpreter import tune_interpreter
 from dialerd.model.errors import Refused
 from dialerd.notify import Notifier
+from dialerd.parts import Doors, utcnow
+from dialerd.reload import reloaded
 from dialerd.settings import Settings
 from dialerd.signals import Asked
 from dialerd.store.opening import open_store

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from dialerd import daemon, drivers, ticker
+from dialerd import daemon, drivers, reload, ticker
 from dialerd.model.campaign import UnicodeRule
 from dialerd.model.errors import DatabaseGone
 from dialerd.model.outcome import Unreachable
@@ -132,4 +132,4 @@ def test_a_driver_is_renewed_with_what_it_writes_by(changed: dict[str, Any], ren
         cast(Any, SimpleNamespace(campaigns={one.name: one}))
         for one in (campaign(region="UY"), campaign(**{"region": "UY"} | changed))
     )
-    assert daemon._messages_changed(before, after, "p") is renewed
+    assert reload._messages_changed(before, after, "p") is renewed

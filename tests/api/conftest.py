@@ -18,9 +18,9 @@ from dialerd.api.context import Context, Health
 from dialerd.api.incoming import Incoming
 from dialerd.api.meters import Meters
 from dialerd.api.server import Server
-from dialerd.daemon import Doors
 from dialerd.intake import Intake
 from dialerd.model.receipt import Inbound, Receipt
+from dialerd.parts import Doors
 from dialerd.settings import Listen, Settings, load
 from dialerd.store import Store
 from dialerd.store.migrate import migrate
