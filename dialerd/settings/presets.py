@@ -91,8 +91,8 @@ class Shelf:
     def fill(self, given: dict[str, Any], loc: Loc, report: Report) -> dict[str, Any]:
         """Return a provider's table with what its preset fills in, and its parameters complete.
 
-        What the table has is left alone; only `headers`, `parameters` and `coding` are filled up member by member.
-        Without a preset nothing is filled in.
+        What the table has is left alone; only `headers`, `parameters`, `coding` and an `auth` of user and password are
+        filled up member by member. Without a preset nothing is filled in.
         """
         name = given.get("preset")
         if name is None:
@@ -116,13 +116,18 @@ class Shelf:
             fills["headers"] = {key: value for key, value in raw["headers"].items() if key.lower() not in theirs}
         if "coding" in raw and isinstance(given.get("coding"), dict):
             fills["coding"] = {key: value for key, value in raw["coding"].items() if key not in given["coding"]}
+        login = given.get("auth")
+        if "auth" in raw and isinstance(login, dict) and "bearer" not in login:
+            # Who brings user and password does not say how the gateway wants to be told them.
+            rest = {key: value for key, value in raw["auth"].items() if key not in login and key != "bearer"}
+            fills |= {"auth": rest} if rest else {}
         parameters = _parameters(preset, given, fills, loc, report)
         merged = {**fills, **given, "parameters": parameters, "filled": fills}
         for key in ("headers", "coding"):
             if key in fills and isinstance(given.get(key, {}), dict):
                 merged[key] = {**fills[key], **given.get(key, {})}
         for table in fills.keys() & {"auth", "signature"}:
-            merged[table] = {
+            merged[table] = given.get(table, {}) | {
                 key: Hidden(substitute(value, parameters)) if isinstance(value, str) and key != "scheme" else value
                 for key, value in fills[table].items()
             }

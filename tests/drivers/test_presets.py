@@ -125,9 +125,10 @@ async def test_dinstar(gateway: Gateway, make: Make) -> None:
     gateway.says = answer("", 401, WWW_Authenticate='Digest realm="Web", nonce="1", qop="auth"')
     assert isinstance(await driver.send(an_sms()), Unreachable)
 
-    bare = make("dinstar", "parameters = { BASE, " + USER + " }")
-    gateway.says = says
-    await bare.send(an_sms(source=None))
+    # As README points a provider at a gateway: user and password in `auth`, how they are told is the preset's.
+    bare = make("dinstar", "parameters = { BASE }\nauth = { " + USER + " }")
+    gateway.says, codes["code"] = says, 202
+    assert await bare.send(an_sms(seq=78, source=None)) == Sent("78")
     assert "port" not in gateway.asked[-1].json
 
 
