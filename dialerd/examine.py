@@ -62,10 +62,17 @@ def _check_accepted(providers: Sequence[Provider], campaign: Campaign, destinati
     for provider in providers:
         if accepts(provider, campaign, destination, address):
             return
-    what = "number" if campaign.channel is Channel.SMS else "address"
+    raise _not_accepted(providers, campaign.channel)
+
+
+def _not_accepted(providers: Sequence[Provider], channel: Channel) -> BadAddress:
+    """Return the refusal, which says in which spelling each provider gets numbers: `accept` is about that one."""
     names = " and ".join(provider.name for provider in providers)
-    do = "do" if len(providers) > 1 else "does"
-    raise BadAddress(f"the provider {names} {do} not accept this {what} (accept)", f"bad {what}")
+    who, do = (f"providers {names}", "do") if len(providers) > 1 else (f"provider {names}", "does")
+    if channel is not Channel.SMS:
+        return BadAddress(f"the {who} {do} not accept this address (accept)", "bad address")
+    spelt = " and ".join(dict.fromkeys(provider.number_format for provider in providers))
+    return BadAddress(f"the {who} {do} not accept this number (accept, with number_format {spelt})", "bad number")
 
 
 def accepts(provider: Provider, campaign: Campaign, destination: str, address: str) -> bool:
@@ -91,6 +98,5 @@ def number_for(provider: Provider, channel: Channel, destination: str, address: 
     if channel is Channel.SMS:
         number = addresses.dialled(destination, address, style=provider.number_format, region=region)
     if provider.accept is not None and not re.search(provider.accept, number):
-        what = "number" if channel is Channel.SMS else "address"
-        raise BadAddress(f"the provider {provider.name} does not accept this {what} (accept)", f"bad {what}")
+        raise _not_accepted([provider], channel)
     return number

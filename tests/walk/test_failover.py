@@ -60,7 +60,7 @@ async def test_each_in_its_own_format(
         now = datetime.now(UTC)
         for number in (BOTH, ONLY_A, ONLY_B):
             await intake.submit(store, settings, campaign="c", destination=number, data=number, now=now)
-        with pytest.raises(BadAddress, match="the provider a and b do not accept this number"):
+        with pytest.raises(BadAddress, match="the providers a and b do not accept this number"):
             await intake.submit(store, settings, campaign="c", destination=NEITHER, data="x", now=now)
         # What another system inserts is judged by all of them too.
         insert = "INSERT INTO sms_spool (campaign, destination, data) VALUES ('c', :number, :number)"
