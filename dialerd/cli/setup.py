@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importlib import resources
     from importlib.resources.abc import Traversable
 
-    from dialerd import drivers
+    from dialerd import drivers, log
     from dialerd import settings as configuration
     from dialerd import store as database
     from dialerd.settings import Provider, Settings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dialerd.store import pause as pauses
 else:
     asyncio, resources, drivers = later("asyncio", "importlib.resources", "dialerd.drivers")
-    (configuration,) = later("dialerd.settings")
+    configuration, log = later("dialerd.settings", "dialerd.log")
     database, migrations, pauses = later("dialerd.store", "dialerd.store.migrate", "dialerd.store.pause")
 
 __all__ = ["check", "init", "migrate"]
@@ -97,6 +97,8 @@ async def check(frame: Frame, offline: bool, as_json: bool) -> None:
     what a preset fills in is shown, and each campaign: open, or why not and when it opens next. Exit status: 2 for a
     wrong configuration, 75 when a provider, the database or a folder of attachments cannot be reached.
     """
+    # Why something is away is told once, in the line at the end; the drivers' own warnings would say it before.
+    log.set_level("error")
     settings = frame.settings
     away: dict[str, str] = {}
     stopped: set[str] = set()

@@ -76,9 +76,10 @@ def test_check_offline_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_check_ends_with_75_when_something_is_away(tmp_path: Path) -> None:
-    """What cannot be reached is named on stderr, and all the rest is shown nevertheless."""
+    """What cannot be reached is named on stderr, in one line, and all the rest is shown nevertheless."""
     (tmp_path / "taken").write_text("")
     broken = f'[providers.broken]\ndriver = "file"\npath = "{tmp_path}/taken/outbox.jsonl"\n'
+    broken += '[providers.shut]\ndriver = "smpp"\nhost = "127.0.0.1"\nport = 1\nsystem_id = "x"\n'
     config = configure(tmp_path, url="postgresql://nobody@127.0.0.1:1/nothing", main_file=broken)
 
     result = call("check", config=config)
@@ -87,6 +88,7 @@ def test_check_ends_with_75_when_something_is_away(tmp_path: Path) -> None:
     (line,) = result.stderr.splitlines()
     assert line.startswith("dialerd: database cannot be reached: ")
     assert "; provider broken cannot be reached: " in line
+    assert "; provider shut cannot be reached: " in line
     assert "Database: cannot be reached." in result.stdout
     assert "Ventas->  open" in result.stdout
 
