@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 #: Message ids are numbers of at most 64 bits where they are numbers at all: what is longer is only ever itself.
-_is_decimal = re.compile(r"[0-9]{1,19}").fullmatch
+_is_decimal = re.compile(r"[0-9]{1,20}").fullmatch
 _is_hex = re.compile(r"[0-9a-fA-F]{1,16}").fullmatch
 _SEPARATORS = str.maketrans("", "", " \t\u00a0+-./()")
 

@@ -98,6 +98,8 @@ def test_no_receipt_stands_on_a_wrong_row(store: Store) -> None:
         ("4d2", "1234", ReceiptIds.SAME, False),
         ("4D2", "0000001234", ReceiptIds.HEX_DEC, True),
         ("1234", "1234", ReceiptIds.HEX_DEC, False),
+        ("ffffffffffffffff", "18446744073709551615", ReceiptIds.HEX_DEC, True),
+        ("18446744073709551615", "FFFFFFFFFFFFFFFF", ReceiptIds.AUTO, True),
         ("1234", "000004d2", ReceiptIds.DEC_HEX, True),
         ("4d2", "4d2", ReceiptIds.DEC_HEX, False),
         ("4d2", "1234", ReceiptIds.AUTO, True),
