@@ -16,7 +16,7 @@ from dialerd.model.breaker import Breaker
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import DatabaseGone, Unavailable
 from dialerd.model.message import Channel, Message, State
-from dialerd.model.outcome import Outcome
+from dialerd.model.outcome import Outcome, Partly
 from dialerd.model.pace import HORIZON_S
 from dialerd.model.placeholders import Missing, worded
 from dialerd.model.retry import Verdict, verdict
@@ -317,7 +317,7 @@ class Dialer:
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
         time = self._time()
-        if self.breaker.saw(outcome, time, jitter, units=message.cost):
+        if self.breaker.saw(outcome, time, jitter, sent_at=time - took_s, units=_taken(message, outcome)):
             learned = self.breaker.pace.per_second(time)
             logger.warning(
                 "provider_shut",
@@ -391,3 +391,8 @@ class Dialer:
         if error is None:
             logger.warning("provider_back", provider=self.name)
             self._agenda.add_work()
+
+
+def _taken(message: Message, outcome: Outcome) -> int:
+    """Return how many parts a provider has taken, one that took some only; else how many there were to take."""
+    return max(len(outcome.accepted) - len(message.accepted), 0) if isinstance(outcome, Partly) else message.cost

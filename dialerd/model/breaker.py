@@ -43,6 +43,8 @@ class Breaker:
     _doubts: int = 0
     #: After a good probe the first attempt is the test: if it fails as well, the provider is shut at once.
     _on_trial: bool = False
+    #: When it was last shut on account of its rate.
+    _throttled_at: float = float("-inf")
     _rests: bool = False
 
     def __post_init__(self) -> None:
@@ -63,18 +65,21 @@ class Breaker:
         shut_for_s = (self.shut_until or 0) - now
         return shut_for_s > 0 and (self.waits > MOST_WAITS_FOR_RATE or shut_for_s > LONGEST_PATIENCE_S)
 
-    def saw(self, outcome: Outcome, now: float, jitter: float, *, units: int = 1) -> bool:
+    def saw(self, outcome: Outcome, now: float, jitter: float, *, sent_at: float | None = None, units: int = 1) -> bool:
         """Take note of an outcome; True when this one has shut the provider. `jitter` is 0..1.
 
-        `units` is what the attempt cost of the provider's pace.
+        `sent_at` is when the attempt began, and `units` what the provider has answered of it without complaint of our
+        rate, in units of its pace.
         """
+        sent_at = now if sent_at is None else sent_at
         match outcome:
             case Sent() | Failed() | Deferred():
-                self.pace.took(units, now)
+                self.pace.took(units, sent_at)
                 self._answered(now)
                 return False
             case Partly(_, _, rest):
-                return self.saw(rest, now, jitter, units=units)
+                self.pace.took(units, sent_at)
+                return self.saw(rest, now, jitter, sent_at=sent_at, units=0)
             case Unreachable(error):
                 self._unreachable += 1
                 return self._trouble(error, self._unreachable >= UNREACHABLE_IN_A_ROW, now, jitter)
@@ -82,7 +87,7 @@ class Breaker:
                 self._doubts += 1
                 return self._trouble(error, self._doubts >= DOUBTS_IN_A_ROW, now, jitter)
             case Throttled(error, wish_s):
-                return self._throttled(error, wish_s, now, jitter)
+                return self._throttled(error, wish_s, now, jitter, sent_at)
             case Postponed():
                 return False
 
@@ -109,14 +114,15 @@ class Breaker:
         self._shut_for_trouble(error, now, jitter)
         return True
 
-    def _throttled(self, error: str, wish_s: float | None, now: float, jitter: float) -> bool:
-        if self._is_shut(now):
-            return False
-        self.pace.throttled(now)
+    def _throttled(self, error: str, wish_s: float | None, now: float, jitter: float, sent_at: float) -> bool:
+        if self._is_shut(now) or sent_at < self._throttled_at:
+            return False  # It is about what was sent before.
+        self._throttled_at = now
         self.window = max(self.window // 2, 1)
         self._shut(error, now, jitter)
         if wish_s is not None and self.shut_until is not None:
             self.shut_until = max(self.shut_until, now + min(wish_s, LONGEST_WISH_S))
+        self.pace.throttled(sent_at, self.shut_until or now)
         self._rests = self.shut_until is not None and self.shut_until - now > LONG_REST_S
         return True
 

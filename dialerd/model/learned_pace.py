@@ -1,6 +1,6 @@
 """The pace that a provider teaches us: it says "too fast", and nobody has written down how fast it takes messages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 
 __all__ = ["LearnedPace"]
@@ -9,45 +9,59 @@ __all__ = ["LearnedPace"]
 CAREFUL = 0.9
 #: Who refuses at once has taken nothing by which its rate could be guessed: so many a second, to begin with.
 FIRST_GUESS = 1.0
-#: What was claimed waits for its start: not for long. Slower providers are left to the breaker's pauses.
+#: Slower providers are left to the breaker's pauses.
 SLOWEST = 0.2
 #: The pace grows by a fifth in the first so many seconds, and by twice as many hundredths (as an exponent) in each of
 #: the next: carefully where the limit was just met, and back at any rate within a minute of a limit that has gone.
 STEP_S = 10.0
 GROWTH = 0.2
 FORGOTTEN_AFTER_S = 60.0
+#: What was taken is counted by tenths of a second, for so many of them: answers come late, and refusals too.
+TENTHS = 10
+MOST_TENTHS = 300
 
 
 @dataclass(slots=True)
 class LearnedPace:
-    """Watches how many units (SMS parts, or mails) a provider takes; seconds are of any steady clock."""
+    """Watches how many units (SMS parts, or mails) a provider takes of what is sent; seconds are of any steady clock.
+
+    What counts is when something was sent: many a provider refuses at once, and takes its time to accept.
+    """
 
     _base: float | None = None
-    _taught_at: float = 0.0
-    #: What was taken in the second that began at `_second`, and in the one before.
-    _second: float = float("-inf")
-    _taken: int = 0
-    _taken_before: int = 0
+    #: From when on the pace grows.
+    _grows_from: float = 0.0
+    #: The pace, and its base, when that was sent which was refused last.
+    _before: tuple[float, float] | None = None
+    _refused_at: float = 0.0
+    #: By tenths of a second: the units sent in it that were taken.
+    _taken: dict[int, int] = field(default_factory=dict)
 
-    def took(self, units: int, now: float) -> None:
-        """Count units that the provider has answered without complaining of our rate."""
-        if now - self._second >= 1:
-            self._turn(now)
-        self._taken += units
+    def took(self, units: int, sent_at: float) -> None:
+        """Count units that the provider has answered without complaining of our rate; so it may tell what it takes."""
+        tenth = int(sent_at * TENTHS)
+        self._taken[tenth] = self._taken.get(tenth, 0) + units
+        if len(self._taken) > MOST_TENTHS:
+            for earlier in sorted(self._taken)[: MOST_TENTHS // 2]:
+                del self._taken[earlier]
+        if self._base is not None and 0 <= int(self._refused_at * TENTHS) - tenth <= TENTHS:
+            self._base = self._guess()
 
-    def throttled(self, now: float) -> None:
-        """Take note that the provider wants less a second than it got; never halves the pace twice for one word."""
-        lately = self._lately(now)
-        known = self.per_second(now)
-        lately = max(lately, FIRST_GUESS) if known is None else min(max(lately, known / 2), known)
-        self._base = max(lately * CAREFUL, SLOWEST)
-        self._taught_at = now
+    def throttled(self, sent_at: float, until: float) -> None:
+        """Take note that the provider wants less a second than it got when that was sent; `until` then it gets nothing.
+
+        What it had taught before is halved at most: a refusal soon after a rest says little of the rate.
+        """
+        pace, base = self.per_second(sent_at), self._base
+        self._before = None if pace is None or base is None else (pace, base)
+        self._refused_at, self._grows_from = sent_at, until
+        self._base = self._guess()
 
     def per_second(self, now: float) -> float | None:
         """Return how many units a second should be sent; None: nothing is known, or it was too long ago."""
         if self._base is None:
             return None
-        since_s = max(now - self._taught_at, 0.0)
+        since_s = max(now - self._grows_from, 0.0)
         if since_s >= FORGOTTEN_AFTER_S:
             self._base = None
             return None
@@ -58,14 +72,12 @@ class LearnedPace:
         per_second = self.per_second(now)
         return None if per_second is None else 1 / per_second
 
-    def _turn(self, now: float) -> None:
-        seconds = now - self._second
-        self._taken_before = self._taken if seconds < 2 else 0
-        self._taken = 0
-        self._second = self._second + 1 if seconds < 2 else now
-
-    def _lately(self, now: float) -> float:
-        """Return about how many were taken in the last second."""
-        if now - self._second >= 1:
-            self._turn(now)
-        return self._taken + self._taken_before * (1 - (now - self._second))
+    def _guess(self) -> float:
+        # What was sent in the same tenth counts as sent before: on several connections requests overtake each other.
+        tenth = int(self._refused_at * TENTHS)
+        lately = sum(self._taken.get(tenth - ago, 0) for ago in range(TENTHS))
+        guess = lately + self._taken.get(tenth - TENTHS, 0) * (1 - (self._refused_at * TENTHS - tenth))
+        if self._before is None:
+            return max(guess, FIRST_GUESS) * CAREFUL
+        pace, base = self._before
+        return max(min(max(guess * CAREFUL, base / 2), pace * CAREFUL), SLOWEST)

@@ -98,8 +98,32 @@ def test_what_teaches_a_pace() -> None:
     assert None is breaker.pace.per_second(0.5)
 
     rest = Throttled("slower")
-    assert breaker.saw(Partly({1: None}, 7, rest), 0.5, 0.0)
-    assert 0.9 * 40 == pytest.approx(breaker.pace.per_second(0.5))
+    assert breaker.saw(Partly({1: None, 2: None}, 7, rest), 0.5, 0.0, units=2)
+    assert 0.9 * 42 == pytest.approx(breaker.pace.per_second(0.5))
+
+
+def test_what_was_sent_before_a_complaint_teaches_once() -> None:
+    """Of a whole window that was too much the first refusal counts, however late the others come; a new one does."""
+    breaker = Breaker(64)
+    for _ in range(40):
+        breaker.saw(Sent(), 2.0, 0.0, sent_at=0.0)
+    slower = Throttled("slower")
+    assert breaker.saw(slower, 2.0, 0.0, sent_at=0.0)
+    learned = breaker.pace.per_second(4.0)
+    assert not any(breaker.saw(slower, at, 0.0, sent_at=at - 2) for at in (2.5, 3.1, 3.9))
+    assert 32 == breaker.allows(4.0)
+    assert learned == breaker.pace.per_second(4.0)
+    assert breaker.saw(slower, 4.1, 0.0, sent_at=3.1)
+    assert 0 == breaker.allows(4.1)
+
+
+def test_a_pace_rests_while_its_provider_does() -> None:
+    """After a rest that a provider wished for, be it minutes, it is sent what it took before it."""
+    breaker = Breaker(8)
+    breaker.saw(Sent(), 0.0, 0.0, units=100)
+    breaker.saw(Throttled("slower", 300), 0.1, 0.0)
+    assert 0 == breaker.allows(300)
+    assert 90 == breaker.pace.per_second(300.1)
 
 
 def test_after_a_good_probe_one_attempt_may_go() -> None:
