@@ -269,6 +269,7 @@ class Dialer:
             examine=self._examine,
             up_to_seq=self._up_to_seq,
             accepts=self._accepts,
+            learned=self._permits.learned(time),
         )
         try:
             claimed = await self._spool.claim(order)
@@ -282,11 +283,11 @@ class Dialer:
         else:
             self._spool.database_answered(f"claim for {self.name}")
             self._failed = None
-            self._take(claimed, is_stale=self.campaigns is not campaigns)
+            self._take(claimed, asked_at=time, is_stale=self.campaigns is not campaigns)
 
-    def _take(self, claimed: Claimed, *, is_stale: bool) -> None:
+    def _take(self, claimed: Claimed, *, asked_at: float, is_stale: bool) -> None:
         logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
-        self._permits.gone_out(message for message, _ in claimed.messages)
+        self._permits.gone_out(claimed.messages, asked_at)
         self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
         if self._draining or is_stale:
             # A reload while the claim was under way: it may have taken what is forbidden by now.

@@ -1,8 +1,9 @@
 """Whose turn it is: which campaigns may send through one provider now, and how many messages of each."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 
 from dialerd.addresses import zones_of
 from dialerd.charge import Charge
@@ -11,7 +12,7 @@ from dialerd.model.calendar import awake
 from dialerd.model.campaign import Campaign
 from dialerd.model.learned_pace import LearnedPace
 from dialerd.model.message import Message
-from dialerd.model.pace import HORIZON_S
+from dialerd.model.pace import HORIZON_S, Gate
 from dialerd.model.rules import CampaignState, state_of
 from dialerd.spacing import Distance
 from dialerd.store.lanes import Lane
@@ -41,7 +42,8 @@ class Permits:
         self.campaigns = campaigns
         self.paused: frozenset[str] = frozenset()
         self.interval_s = interval_s
-        #: At the last look there were campaigns, or the provider, of which more waits for its start than pace explains.
+        #: At the last look there were campaigns, or the provider, of which more waits for its start than pace explains,
+        #: or a learned pace let nothing start yet.
         self.is_late = False
         self._provider = provider
         self._learned = learned
@@ -49,6 +51,8 @@ class Permits:
         self._waiting = waiting
         self._out: Counter[str] = Counter()
         self._served: dict[str, int] = {}
+        #: When the last of what was claimed is to start, and what it costs of the provider's pace.
+        self._last: tuple[float, int] = (0.0, 0)
         self._open: tuple[datetime, Mapping[str, Campaign], frozenset[str], list[Campaign]] | None = None
 
     @property
@@ -60,8 +64,21 @@ class Permits:
         """Return how many more of `window` permits may go out, `at` a moment of the loop's clock."""
         self.is_late = False
         free = window - self._charge.at[self._provider]
+        learned = self.learned(at)
+        if learned is not None and learned.next_at > HORIZON_S:
+            self.is_late = True
+            return 0
         interval_s = self._interval_s(at)
         return free if interval_s is None else min(free, self._room(interval_s, self._waiting.total()))
+
+    def learned(self, at: float) -> Gate | None:
+        """Return the gate that the provider has taught this node, `next_at` in seconds from `at`; None: none."""
+        interval_s = self._learned.interval_s(at)
+        if interval_s is None:
+            return None
+        start_at, cost = self._last
+        # As of the interval that holds now: it shrinks as time passes.
+        return Gate(interval_s, max(start_at + cost * interval_s - at, 0.0))
 
     def terms(self, now: datetime, free: int) -> dict[str, Terms]:
         """Return the open campaigns that have permits of their own left, those that were served longest ago first."""
@@ -92,9 +109,16 @@ class Permits:
                 due.add(lane.campaign)
         return frozenset(due)
 
-    def gone_out(self, messages: Iterable[Message]) -> None:
-        """Count the permits of messages that were claimed: their campaigns have had their turn."""
-        by_campaign = Counter(message.campaign for message in messages)
+    def gone_out(self, messages: Sequence[tuple[Message, float]], at: float) -> None:
+        """Count the permits of messages that a claim begun `at` lets start so many seconds later.
+
+        Their campaigns have had their turn.
+        """
+        if not messages:
+            return
+        last, start_in_s = max(messages, key=itemgetter(1))
+        self._last = (at + start_in_s, last.cost)
+        by_campaign = Counter(message.campaign for message, _ in messages)
         self._out.update(by_campaign)
         self._charge.out.update(by_campaign)
         self._charge.at[self._provider] += by_campaign.total()

@@ -42,32 +42,34 @@ def room(gate: Gate | None, now: float, most: int) -> int:
 
 
 def plan(
-    waiting: Sequence[tuple[str, int]], *, provider: Gate | None, campaigns: Mapping[str, Gate], now: float
+    waiting: Sequence[tuple[str, int]], *, provider: Sequence[Gate], campaigns: Mapping[str, Gate], now: float
 ) -> list[float | None]:
     """Return for each (campaign, cost) in `waiting` the seconds from now at which it starts, None if it does not.
 
-    The gates move on by what was taken. Order within a campaign is kept; among campaigns the first in `waiting` goes
-    first unless its own gate is shut longer than another's, so that a slow campaign holds up nobody.
+    All pass through every gate of `provider`, if there are any. The gates move on by what was taken. Order within a
+    campaign is kept; among campaigns the first in `waiting` goes first unless its own gate is shut longer than
+    another's, so that a slow campaign holds up nobody.
     """
     starts: list[float | None] = [None] * len(waiting)
     queues: dict[str, deque[int]] = {}
     for index, (campaign, _cost) in enumerate(waiting):
         queues.setdefault(campaign, deque()).append(index)
-    if provider is None:
+    if not provider:
         for campaign, queue in queues.items():
             _plan_one(queue, starts, campaigns.get(campaign), now)
         return starts
 
     while queues:
-        free_at = {name: max(provider.next_at, campaigns[name].next_at) if name in campaigns else provider.next_at
-                   for name in queues}  # fmt: skip
+        open_at = max(gate.next_at for gate in provider)
+        free_at = {name: max(open_at, campaigns[name].next_at) if name in campaigns else open_at for name in queues}
         name = min(queues, key=lambda name: (free_at[name], queues[name][0]))
         start = free_at[name]
         if start > now + HORIZON_S:
             break
         index = queues[name].popleft()
         starts[index] = start - now
-        provider.next_at = start + provider.interval_s * waiting[index][1]
+        for gate in provider:
+            gate.next_at = start + gate.interval_s * waiting[index][1]
         if name in campaigns:
             campaigns[name].next_at = start + campaigns[name].interval_s
         if not queues[name]:

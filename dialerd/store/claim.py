@@ -9,7 +9,7 @@ from dialerd.examine import ZONE_NOT_ASKED, Examined
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel, Status
-from dialerd.model.pace import HORIZON_S, plan, room
+from dialerd.model.pace import HORIZON_S, Gate, plan, room
 from dialerd.model.turns import share
 from dialerd.store.arrays import any_of, bind_list
 from dialerd.store.blacklist import blocked
@@ -100,15 +100,19 @@ class _Claim:
             provider=(self.order.provider, self.order.provider_interval_s),
             campaigns={name: interval for name, interval in limits.items() if interval},
         )
+        learned = self.order.learned
+        self.learned_gate = learned and Gate(learned.interval_s, self.now_s + learned.next_at)
         self.permits = {
             name: room(self.campaign_gates.get(name), self.now_s, self.order.terms[name].permits) for name in names
         }
-        return room(self.provider_gate, self.now_s, min(self.order.permits, BATCH))
+        most = room(self.provider_gate, self.now_s, min(self.order.permits, BATCH))
+        return room(self.learned_gate, self.now_s, most)
 
     def _left(self, waiting: list[Lane]) -> tuple[bool, float | None]:
         """Return whether something may be left that pace would let start, and in how many seconds the rest may go on.
 
-        That is half a horizon before the first gate opens, so that the pace never waits for us.
+        That is half a horizon before the first gate opens, so that the pace never waits for us. When a learned pace
+        does, its dialer knows itself.
         """
         left = self.put_back | {lane.campaign for lane in waiting if lane.priority is not None}
         gates_of = [[gate for gate in (self.provider_gate, self.campaign_gates.get(name)) if gate] for name in left]
@@ -229,7 +233,7 @@ class _Claim:
     def _take(self) -> list[tuple[Candidate, Examined | None, Campaign, float]]:
         starts = plan(
             [(row.campaign, _cost(row, examined)) for row, examined in self.picked],
-            provider=self.provider_gate,
+            provider=[gate for gate in (self.provider_gate, self.learned_gate) if gate],
             campaigns=self.campaign_gates,
             now=self.now_s,
         )

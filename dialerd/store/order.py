@@ -9,6 +9,7 @@ from typing import Any
 from dialerd.examine import Examined
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import Message, Status
+from dialerd.model.pace import Gate
 from dialerd.store.columns import as_instant
 from dialerd.store.lanes import Candidate, passed_by
 
@@ -51,7 +52,8 @@ class Order:
 
     `awake` tells whether recipients of a zone may be written to now; `examine` computes what intake would have, and
     raises Refused. `up_to_seq` leaves out what came later. `provider_interval_s` is seconds for a part, None for no
-    limit. `accepts` tells by destination and address whether the provider takes a number, where it is particular: of a
+    limit. `learned` is the pace that it has taught this node, with `next_at` in seconds from now, and booked nowhere.
+    `accepts` tells by destination and address whether the provider takes a number, where it is particular: of a
     campaign with several providers, what one does not take is passed on to the next that does.
     """
 
@@ -66,6 +68,7 @@ class Order:
     examine: Callable[[Campaign, str, str, Mapping[str, Any] | None], Examined]
     up_to_seq: int | None = None
     accepts: Callable[[Campaign, str, str], bool] | None = None
+    learned: Gate | None = None
 
 
 @dataclass

@@ -16,7 +16,7 @@ TINY = 1e-6
 
 
 def starts_of(waiting: list[tuple[str, int]], provider: Gate | None = None, **campaigns: Gate) -> list[float | None]:
-    starts = plan(waiting, provider=provider, campaigns=campaigns, now=NOW)
+    starts = plan(waiting, provider=[provider] if provider else [], campaigns=campaigns, now=NOW)
     return [None if start is None else round(start, 6) for start in starts]
 
 
@@ -105,7 +105,7 @@ def test_a_plan_keeps_every_rate(
     opened = {name: gate.next_at - NOW for name, gate in campaigns.items()}
     provider_opened = None if provider is None else provider.next_at - NOW
 
-    starts = plan(waiting, provider=provider, campaigns=campaigns, now=NOW)
+    starts = plan(waiting, provider=[provider] if provider else [], campaigns=campaigns, now=NOW)
 
     taken = [(start, name, cost) for start, (name, cost) in zip(starts, waiting, strict=True) if start is not None]
     assert all(-TINY <= start <= HORIZON_S + TINY for start, _, _ in taken)
@@ -136,7 +136,7 @@ def test_a_plan_leaves_no_room_unused(
     waiting: list[tuple[str, int]], provider: Gate | None, campaigns: dict[str, Gate]
 ) -> None:
     """What does not start is kept by a gate that opens beyond the horizon."""
-    starts = plan(waiting, provider=provider, campaigns=campaigns, now=NOW)
+    starts = plan(waiting, provider=[provider] if provider else [], campaigns=campaigns, now=NOW)
 
     for start, (name, _) in zip(starts, waiting, strict=True):
         if start is None:
@@ -160,7 +160,7 @@ def test_the_rate_holds_from_plan_to_plan(
     for passed, count in rounds:
         now += passed
         provider, own = provider.opened(now, most_cost=5), own.opened(now, most_cost=1)
-        starts = plan([("a", cost)] * count, provider=provider, campaigns={"a": own}, now=now)
+        starts = plan([("a", cost)] * count, provider=[provider] if provider else [], campaigns={"a": own}, now=now)
         begun += [now + start for start in starts if start is not None]
 
     apart = max(provider_s * cost, campaign_s)

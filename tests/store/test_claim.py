@@ -18,6 +18,7 @@ from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign
 from dialerd.model.errors import Refused
 from dialerd.model.message import Channel, Message, Status
+from dialerd.model.pace import Gate
 from dialerd.store import Store, blacklist
 from dialerd.store.blacklist import Entry
 from dialerd.store.claim import BATCH, claim
@@ -609,6 +610,16 @@ def test_a_providers_pace_is_kept_in_parts(store: Store, clock: Clock) -> None:
     assert {"a": 0.0, "b": 0.12, "c": 0.16} == starts(take(store, provider_interval_s=0.04))
     clock.now_s += 0.2
     assert {"d": 0.04} == starts(take(store, provider_interval_s=0.04))
+
+
+def test_a_learned_pace_is_kept_in_parts_and_booked_nowhere(store: Store, clock: Clock) -> None:
+    """What a provider has taught a node lets start what a limit would, beside it, and is no limit to other nodes."""
+    put(store, {"data": "a", "parts": 3}, {"data": "b", "parts": 2}, "c", "d", "e")
+
+    learned = Gate(0.04, 0.05)
+    assert {"a": 0.05, "b": 0.17} == starts(take(store, learned=learned))
+    assert Gate(0.04, 0.05) == learned
+    assert {"c": 0.0, "d": 0.1, "e": 0.2} == starts(take(store, learned=Gate(0.01, 0.0), provider_interval_s=0.1))
 
 
 def test_the_slower_of_campaign_and_provider_wins(store: Store, clock: Clock) -> None:
