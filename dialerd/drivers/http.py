@@ -12,7 +12,7 @@ the request was read, so it is a doubt as well, whatever the method: here a GET 
 by the client on its own. To make that rare, nothing is written where the end has come already, and idle connections
 are soon not used again (http_sessions.IDLE_S): servers close theirs after 2 s (gunicorn), 5 s (Apache, Node, uvicorn)
 or more, and one that closes earlier says `Connection: close`. For gateways that close a moment after each answer and
-do not say so there is `keep_alive = false`; where more are lost than one restart could explain, we do so unasked.
+do not say so there is `keep_alive = false`; where more are lost than restarts could explain, we do so unasked.
 """
 
 import asyncio
@@ -70,6 +70,10 @@ class _Silent(_Lost):
     """No answer came in time."""
 
 
+class _Ended(_Lost):
+    """The connection was lost before an answer."""
+
+
 class _NoConnection(Exception):
     """Nothing was sent, and why."""
 
@@ -113,6 +117,9 @@ class Http:
             reply = await self._ask(request.method, request.url, request.headers, request.body)
         except _NoConnection as trouble:
             return Unreachable(str(trouble))
+        except _Ended as lost:
+            hint = "; if it closes connections unasked: keep_alive = false" if self._sessions.lost_one() else ""
+            return self._judge.doubt(f"{lost}{hint}")
         except _Lost as lost:
             return self._judge.doubt(str(lost))
         finally:
@@ -186,9 +193,7 @@ class Http:
                 f"{self._place}: an answer that is no HTTP, or in a Content-Encoding nobody asked for"
             ) from None
         except (Dropped, ClientError, OSError, ValueError):
-            hint = "; if it closes connections unasked: keep_alive = false" if self._sessions.keeps_alive else ""
-            self._sessions.lost_one()
-            raise _Lost(f"{self._place}: connection lost, no answer{hint}") from None
+            raise _Ended(f"{self._place}: connection lost, no answer") from None
 
     async def _connect(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """Keeps aiohttp from asking where it would be in vain, and from asking again what may have been heard."""
 
 import asyncio
+from contextvars import ContextVar
 
 from aiohttp import (
     ClientConnectionError,
@@ -13,11 +14,16 @@ from aiohttp import (
 )
 from aiohttp.connector import Connection
 
-__all__ = ["Asked", "Dropped", "Stale", "hear", "never_again"]
+__all__ = ["Asked", "Dropped", "Stale", "hear", "in_use_since", "never_again"]
 
 
 class Stale(Exception):
     """An idle connection that is of no use any more; nothing was written."""
+
+
+#: Since when the connection has been in use that this task asked on last, in seconds of the loop's clock; None: it was
+#: new.
+in_use_since: ContextVar[float | None] = ContextVar("in_use_since", default=None)
 
 
 class Asked(ClientRequest):
@@ -31,6 +37,10 @@ class Asked(ClientRequest):
         """
         if conn.protocol is None or conn.protocol.should_close:
             raise Stale
+        since: float | None = getattr(conn.protocol, "in_use_since", None)
+        in_use_since.set(since)
+        if since is None:
+            conn.protocol.in_use_since = asyncio.get_running_loop().time()  # type: ignore[attr-defined]  # ours
         return await super().send(conn)
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from aiohttp import ClientSession, ClientTimeout, DigestAuthMiddleware, DummyCookieJar, TCPConnector
 
 from dialerd import log
-from dialerd.drivers.http_again import Asked, never_again
+from dialerd.drivers.http_again import Asked, in_use_since, never_again
 from dialerd.settings import HttpProvider, Method, Scheme
 
 __all__ = ["LARGEST_ANSWER", "Sessions"]
@@ -19,9 +19,10 @@ LARGEST_ANSWER = 64 * 1024
 
 IDLE_S = 1.5
 
-#: A gateway that starts anew loses all connections once; one that loses more than there are within so many seconds
-#: closes them after its answers, without saying so.
+#: A gateway that starts anew loses each connection that was open, once. One that within so many seconds loses so many,
+#: each opened after the one before was lost, closes them after its answers, without saying so.
 WITHIN_S = 60.0
+MOST_LOST = 3
 
 
 class Sessions:
@@ -39,7 +40,7 @@ class Sessions:
         self._current: ClientSession | None = None
         #: Those that still have requests under way, it may be.
         self._retired: list[ClientSession] = []
-        self._lost: deque[float] = deque(maxlen=most + 1)
+        self._lost: deque[float] = deque(maxlen=MOST_LOST)
 
     @property
     def current(self) -> ClientSession:
@@ -48,13 +49,16 @@ class Sessions:
             self._current = self._opened()
         return self._current
 
-    def lost_one(self) -> None:
-        """Take note that a connection was lost with a request on it."""
-        if not self.keeps_alive:
-            return
+    def lost_one(self) -> bool:
+        """Take note that the connection was lost on which this task asked; False: not for having been kept."""
+        since = in_use_since.get()
+        if not self.keeps_alive or since is None:
+            return False
+        if self._lost and since <= self._lost[-1]:
+            return True
         now = asyncio.get_running_loop().time()
         self._lost.append(now)
-        if len(self._lost) > self._most and now - self._lost[0] <= WITHIN_S:
+        if len(self._lost) == MOST_LOST and now - self._lost[0] <= WITHIN_S:
             logger.warning(
                 "connections_not_kept",
                 provider=self._provider.name,
@@ -64,6 +68,7 @@ class Sessions:
             if self._current is not None:
                 self._retired.append(self._current)
                 self._current = None
+        return True
 
     async def close(self) -> None:
         """Close all connections."""

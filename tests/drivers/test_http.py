@@ -290,7 +290,7 @@ async def test_no_keep_alive(gateway: Gateway, make: Make) -> None:
 
 
 async def test_keep_alive_is_given_up(gateway: Gateway, make: Make, capfd: pytest.CaptureFixture[str]) -> None:
-    """A gateway that closes connections used a second time costs as many doubts as there are connections, and one."""
+    """A gateway that closes connections used a second time costs three doubts, however many connections it may have."""
     told: dict[str | None, int] = Counter()
 
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -302,7 +302,7 @@ async def test_keep_alive_is_given_up(gateway: Gateway, make: Make, capfd: pytes
         writer.transport.abort()
 
     async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
-        driver = make(gateway, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", connections=2)
+        driver = make(gateway, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         came = [await driver.send(an_sms()) for _ in range(20)]
 
     assert [type(one) for one in came] == [Sent, InDoubt] * 3 + [Sent] * 14
@@ -312,14 +312,21 @@ async def test_keep_alive_is_given_up(gateway: Gateway, make: Make, capfd: pytes
 
 
 async def test_a_restart_costs_no_keep_alive(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway that loses all its connections once, or some now and then, keeps those that come after."""
-    driver = make(gateway, connections=2)
-    for within_s in (WITHIN_S, 0.0, 0.0):
+    """A gateway that loses all its connections at once, even twice, or new ones, or some now and then, keeps others."""
+    driver = make(gateway, connections=4)
+
+    async def send(number: int) -> set[type]:
+        return {type(one) for one in await asyncio.gather(*(driver.send(an_sms()) for _ in range(number)))}
+
+    for within_s in (WITHIN_S, WITHIN_S, 0.0, 0.0):
         monkeypatch.setattr(http_sessions, "WITHIN_S", within_s)
+        assert {Sent} == await send(4)
         gateway.says = DROP
-        assert {InDoubt} == {type(one) for one in await asyncio.gather(*(driver.send(an_sms()) for _ in range(2)))}
+        assert {InDoubt} == await send(4)
+        assert {InDoubt} == await send(4)
+        await driver.probe()
         gateway.says = answer()
-        assert [await driver.send(an_sms()) for _ in range(2)] == [Sent()] * 2
+    assert {Sent} == await send(4)
     assert {asked.headers.get("connection") for asked in gateway.asked} == {None}
 
 
