@@ -7,8 +7,6 @@ __all__ = ["LearnedPace"]
 
 #: Where a provider refused for its rate, we go on with so much of what it took in the second before.
 CAREFUL = 0.9
-#: Who refuses at once has taken nothing by which its rate could be guessed: so many a second, to begin with.
-FIRST_GUESS = 1.0
 #: Slower providers are left to the breaker's pauses.
 SLOWEST = 0.2
 #: The pace grows by a fifth in the first so many seconds, and by twice as many hundredths (as an exponent) in each of
@@ -33,7 +31,7 @@ class LearnedPace:
     _grows_from: float = 0.0
     #: The pace, and its base, when that was sent which was refused last.
     _before: tuple[float, float] | None = None
-    _refused_at: float = 0.0
+    _refused_at: float = float("-inf")
     #: By tenths of a second: the units sent in it that were taken.
     _taken: dict[int, int] = field(default_factory=dict)
 
@@ -44,7 +42,7 @@ class LearnedPace:
         if len(self._taken) > MOST_TENTHS:
             for earlier in sorted(self._taken)[: MOST_TENTHS // 2]:
                 del self._taken[earlier]
-        if self._base is not None and 0 <= int(self._refused_at * TENTHS) - tenth <= TENTHS:
+        if 0 <= self._refused_at * TENTHS - tenth < TENTHS + 1:
             self._base = self._guess()
 
     def throttled(self, sent_at: float, until: float) -> None:
@@ -72,12 +70,13 @@ class LearnedPace:
         per_second = self.per_second(now)
         return None if per_second is None else 1 / per_second
 
-    def _guess(self) -> float:
+    def _guess(self) -> float | None:
         # What was sent in the same tenth counts as sent before: on several connections requests overtake each other.
         tenth = int(self._refused_at * TENTHS)
         lately = sum(self._taken.get(tenth - ago, 0) for ago in range(TENTHS))
         guess = lately + self._taken.get(tenth - TENTHS, 0) * (1 - (self._refused_at * TENTHS - tenth))
         if self._before is None:
-            return max(guess, FIRST_GUESS) * CAREFUL
+            # Who has taken nothing has not shown what it takes: the breaker's pause must do.
+            return max(guess * CAREFUL, SLOWEST) if guess else None
         pace, base = self._before
         return max(min(max(guess * CAREFUL, base / 2), pace * CAREFUL), SLOWEST)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dialerd.model.breaker import Breaker
-from dialerd.model.learned_pace import CAREFUL, FIRST_GUESS, FORGOTTEN_AFTER_S, MOST_TENTHS, LearnedPace
+from dialerd.model.learned_pace import CAREFUL, FORGOTTEN_AFTER_S, MOST_TENTHS, LearnedPace
 from dialerd.model.outcome import Sent, Throttled
 
 
@@ -105,6 +105,7 @@ def test_it_is_found(
 def test_a_limit_that_has_gone_is_forgotten() -> None:
     """A minute after a refusal, and the rest that it brought, the pace is what it was before it, from any rate."""
     pace = LearnedPace()
+    pace.took(1, 40.0)
     pace.throttled(40.0, 100.0)
 
     assert 0.9 == pace.per_second(40.0) == pace.per_second(100.0)
@@ -136,12 +137,20 @@ def test_what_is_accepted_more_slowly_than_refused_counts_too() -> None:
     """Answers to what was sent in the second before the refusal raise the guess when they come; others do not."""
     pace = LearnedPace()
     pace.throttled(10.0, 11.0)
-    assert CAREFUL * FIRST_GUESS == pace.per_second(11.0)
+    assert None is pace.per_second(11.0)
     for at in range(40):
         pace.took(1, 9.99)
         pace.took(1, 8.5)
         pace.took(1, 10.5 + at)
     assert CAREFUL * 40 == pytest.approx(pace.per_second(11.0))
+
+
+def test_who_takes_nothing_teaches_nothing() -> None:
+    """A refusal of the first message, or of all, tells no rate; the breaker's pauses answer it."""
+    pace = LearnedPace()
+    for at in range(5):
+        pace.throttled(10.0 + at, 10.5 + at)
+        assert None is pace.per_second(10.5 + at)
 
 
 def test_one_refusal_halves_at_most() -> None:
