@@ -10,26 +10,24 @@ from dialerd import log
 from dialerd.agenda import Agenda
 from dialerd.attempts import Attempts
 from dialerd.charge import Charge
+from dialerd.claims import Claims
 from dialerd.drivers.base import Driver
 from dialerd.examine import Examined, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.campaign import Campaign
-from dialerd.model.errors import DatabaseGone, Unavailable
+from dialerd.model.errors import Unavailable
 from dialerd.model.message import Channel, Message, State
 from dialerd.model.outcome import Outcome, Partly
-from dialerd.model.pace import HORIZON_S
 from dialerd.model.placeholders import Missing, worded
 from dialerd.model.retry import Verdict, verdict
-from dialerd.permits import Permits, is_awake
+from dialerd.permits import Permits
 from dialerd.spool import Notice, Spool
-from dialerd.store.order import Claimed, Order
+from dialerd.store.order import Claimed
 
 __all__ = ["Dialer"]
 
 logger = log.get(__name__)
 
-#: How long to wait before asking again when the database is away or our lease has run out.
-TROUBLE_S = 0.5
 #: An idle dialer looks around so often, to show that it lives.
 TURN_S = 30.0
 
@@ -72,12 +70,7 @@ class Dialer:
         self._time = asyncio.get_running_loop().time
         #: When it last had nothing to do or did what there was.
         self.turned_at = self._time()
-        #: The first and the last of the claims in a row that failed for another reason than the database being away.
-        self._failed: tuple[float, float] | None = None
-        self._examine = examine
-        self._accepts = accepts
         self._observe = observe
-        self._up_to_seq: int | None = None
         self._attempts = Attempts(
             driver,
             most=max_in_flight,
@@ -100,10 +93,9 @@ class Dialer:
         #: A batch run has ended: with messages left that may go through another provider, or with none.
         self._gave_up = self._is_done = False
         self._asking = False
-        #: Each campaign as it was at the last claim of its messages.
-        self._claimed_under: dict[str, Campaign] = {}
         self._rated = (self._time(), 0)
         self._agenda = Agenda()
+        self._claims = Claims(name, spool, self._permits, self._agenda, examine=examine, accepts=accepts)
         self._draining = False
         self._probing: asyncio.Task[None] | None = None
 
@@ -134,8 +126,7 @@ class Dialer:
     @property
     def failing_since(self) -> float | None:
         """Since when its claims fail though the database answers; None: they do not, or none was tried of late."""
-        since, last = self._failed or (0.0, float("-inf"))
-        return since if self._time() - last <= TURN_S else None
+        return self._claims.failing_since
 
     @property
     def is_away(self) -> bool:
@@ -190,7 +181,7 @@ class Dialer:
         Waits for pace and for attempts under way, not for retries, windows or what comes in the meantime.
         """
         self._charge.join(self)
-        self._up_to_seq = up_to_seq
+        self._claims.up_to_seq = up_to_seq
         self._agenda.add_work()
         was_busy = True
         while not self._draining and not self.breaker.is_hopeless(self._time()):
@@ -243,52 +234,12 @@ class Dialer:
             self._probing = asyncio.create_task(self._probe())
             await asyncio.wait([self._probing])
             return
-        self._agenda.clear()
-        if not self._spool.lease.valid:
-            self._agenda.ask_in(TROUBLE_S)
-            return
-        now = self._spool.clock()
         campaigns = self.campaigns
-        time = self._time()
-        free = self._permits.free(self.breaker.allows(time), time)
-        terms = self._permits.terms(now, free) if free > 0 else {}
-        if self._permits.is_late:
-            self._agenda.ask_in(HORIZON_S / 2)
-        if not terms:
-            self._spool.database_answered(f"claim for {self.name}")
-            return
-        order = Order(
-            provider=self.name,
-            provider_interval_s=self.interval_s,
-            incarnation=self._spool.lease.incarnation,
-            node=self._spool.lease.node,
-            now=now,
-            permits=free,
-            terms=terms,
-            awake=lambda campaign, zone: is_awake(campaign, zone, now),
-            examine=self._examine,
-            up_to_seq=self._up_to_seq,
-            accepts=self._accepts,
-            learned=self._permits.learned(time),
-        )
-        try:
-            claimed = await self._spool.claim(order)
-        except DatabaseGone as error:
-            self._spool.database_failed(error, f"claim for {self.name}")
-            self._agenda.ask_in(TROUBLE_S)
-        except Exception:
-            # A bug, or tables that somebody has changed: whoever runs us begins anew, and vitals watches how long.
-            self._failed = (self.failing_since or self._time(), self._time())
-            raise
-        else:
-            self._spool.database_answered(f"claim for {self.name}")
-            self._failed = None
-            self._take(claimed, asked_at=time, is_stale=self.campaigns is not campaigns)
+        claimed = await self._claims.next(self.breaker.allows(self._time()))
+        if claimed is not None:
+            self._take(claimed, is_stale=self.campaigns is not campaigns)
 
-    def _take(self, claimed: Claimed, *, asked_at: float, is_stale: bool) -> None:
-        logger.debug("messages_claimed", provider=self.name, count=len(claimed.messages), free_in_s=claimed.free_in_s)
-        self._permits.gone_out(claimed.messages, asked_at)
-        self._claimed_under.update({campaign.name: campaign for _, _, campaign, _ in claimed.taken})
+    def _take(self, claimed: Claimed, *, is_stale: bool) -> None:
         if self._draining or is_stale:
             # A reload while the claim was under way: it may have taken what is forbidden by now.
             for message, _ in claimed.messages:
@@ -300,10 +251,6 @@ class Dialer:
             logger.info("messages_ended", provider=self.name, **{str(name): n for name, n in claimed.ended.items()})
         if claimed.passed:
             self._charge.changed(self, work=True)
-        if claimed.free_in_s is not None:
-            self._agenda.ask_in(claimed.free_in_s)
-        if claimed.more and (claimed.messages or claimed.ended or claimed.free_in_s is None):
-            self._agenda.add_work()
 
     def _worded(self, message: Message) -> Message:
         """Return an SMS with its variables filled in, where it brings any; a mail is composed by its driver."""
@@ -329,8 +276,7 @@ class Dialer:
             self._attempts.give_back_ready()
         if was_away is not self.is_away:
             self._charge.changed(self, work=True)
-        # One whose file has gone, or names another provider by now, ends by the rules under which it was claimed.
-        campaign = self.campaigns.get(message.campaign) or self._claimed_under[message.campaign]
+        campaign = self._claims.rules_of(message)
         decided = verdict(
             outcome,
             attempt=message.attempt,
