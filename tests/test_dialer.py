@@ -463,15 +463,15 @@ async def test_what_waits_for_a_learned_pace_is_not_claimed(rig_of: Callable[...
         return Throttled("too fast") if len(asked_at) == 2 else Sent()
 
     async with rig_of(answer, max_in_flight=1) as rig:
-        await rig.submit(message(data="first"), *[message(data="bulk", parts=60) for _ in range(4)])
-        await rig.until_sent(2)
-        assert {"queued": 3} == await rig.states()
+        await rig.submit(message(data="1"), message(data="2"), *[message(data="bulk", parts=60) for _ in range(3)])
+        await rig.until_sent(3)
+        assert {"queued": 2} == await rig.states()
 
         await rig.submit(message(data="urgent", priority=1))
         # Of what was sent before the refusal much turns out to have been taken: the next start comes soon.
         rig.dialer.breaker.pace.took(1000, asked_at[1] - 0.05)
         await rig.until_sent(6)
-        assert ["first", "bulk", "urgent", "bulk"] == [m.data for m in rig.driver.sent][:4]
+        assert ["1", "2", "bulk", "urgent", "bulk"] == [m.data for m in rig.driver.sent][:5]
 
 
 @pytest.fixture(autouse=True)
