@@ -14,6 +14,9 @@ SLOWEST = 0.2
 STEP_S = 10.0
 GROWTH = 0.2
 FORGOTTEN_AFTER_S = 60.0
+#: A first guess may be far too low (others used up most of the limit, or connections were refused): it is doubled every
+#: so many seconds until a refusal shows by what was taken before it that it is about right.
+UNSURE_DOUBLED_S = 2.0
 #: What was taken is counted by tenths of a second, for so many of them: answers come late, and refusals too.
 TENTHS = 10
 MOST_TENTHS = 300
@@ -32,6 +35,8 @@ class LearnedPace:
     #: The pace, and its base, when that was sent which was refused last.
     _before: tuple[float, float] | None = None
     _refused_at: float = float("-inf")
+    #: Since it was taught first, what was taken has borne it out once.
+    _is_sure: bool = False
     #: By tenths of a second: the units sent in it that were taken.
     _taken: dict[int, int] = field(default_factory=dict)
 
@@ -53,6 +58,7 @@ class LearnedPace:
         pace, base = self.per_second(sent_at), self._base
         self._before = None if pace is None or base is None else (pace, base)
         self._refused_at, self._grows_from = sent_at, until
+        self._is_sure = self._is_sure and self._before is not None
         self._base = self._guess()
 
     def per_second(self, now: float) -> float | None:
@@ -63,6 +69,8 @@ class LearnedPace:
         if since_s >= FORGOTTEN_AFTER_S:
             self._base = None
             return None
+        if not self._is_sure:
+            return self._base * 2 ** (since_s / UNSURE_DOUBLED_S)
         return self._base * exp(GROWTH * (2 ** (since_s / STEP_S) - 1))
 
     def interval_s(self, now: float) -> float | None:
@@ -79,4 +87,5 @@ class LearnedPace:
             # Who has taken nothing has not shown what it takes: the breaker's pause must do.
             return max(guess * CAREFUL, SLOWEST) if guess else None
         pace, base = self._before
+        self._is_sure = self._is_sure or guess * CAREFUL >= base / 2
         return max(min(max(guess * CAREFUL, base / 2), pace * CAREFUL), SLOWEST)
