@@ -147,6 +147,7 @@ class Dialer:
     def report(self) -> dict[str, Any]:
         """Return the provider's health for status: state, reason, permits out, messages a second since last asked."""
         now = self._time()
+        learned = self.breaker.pace.per_second(now)
         shut = self.breaker.allows(now) == 0
         since, before = self._rated
         self._rated = (now, self.tally["sent"])
@@ -154,6 +155,7 @@ class Dialer:
             "state": "up" if not shut else "down" if self.breaker.needs_probe else "throttled",
             "reason": self.breaker.reason if shut else None,
             "in_flight": self.in_flight,
+            "learned_per_second": learned and round(learned, 2),
             "rate": round((self.tally["sent"] - before) / max(now - since, 0.001), 2),
         }
 

@@ -453,6 +453,7 @@ async def test_a_provider_that_throttles_teaches_its_pace(rig_of: Callable[..., 
         short = [after - before for before, after in pairwise(later) if after - before < 2 / (40 * CAREFUL) * 0.75]
         assert len(short) <= 2, short
         assert 1.6 <= (later[-1] - later[0]) / 9 * 40 * CAREFUL
+        assert rig.dialer.report()["learned_per_second"] > 40 * CAREFUL
 
 
 async def test_what_waits_for_a_learned_pace_is_not_claimed(rig_of: Callable[..., Rig]) -> None:

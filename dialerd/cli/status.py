@@ -89,7 +89,7 @@ def _print(shown: Report, settings: Settings) -> None:
     click.echo()
     print_table(
         ["provider", "state", "msgs/s", "on the wire", "reason"],
-        [(name, one.state, one.rate, one.in_flight, one.reason) for name, one in shown.providers.items()],
+        [(name, one.state, one.rate, one.in_flight, one.remark) for name, one in shown.providers.items()],
         title="Providers",
     )
     click.echo()

@@ -62,7 +62,7 @@ def view(
         f"{node.node} {'alive' if node.alive else 'dead'}, seen {node.beat_age_s:.0f} s ago" for node in report.nodes
     ]
     parts += [_line("; ".join(nodes) or "No daemon is running.", "" if nodes else "yellow"), ""]
-    providers = [(name, one.state, one.rate, one.in_flight, one.reason) for name, one in report.providers.items()]
+    providers = [(name, one.state, one.rate, one.in_flight, one.remark) for name, one in report.providers.items()]
     most = max(1, height // 4)
     table, _ = fitted_table(["provider", "state", "msgs/s", "on the wire", "reason"], providers[:most], width=width)
     parts.append(table)

@@ -57,6 +57,7 @@ class CampaignStatus:
 class ProviderStatus:
     """One provider as the live nodes see it: `rate` in messages/s and `in_flight` over all of them.
 
+    `learned_per_second` is how many parts, or mails, it gets at most since it complained; None: no such limit.
     `stalled_s`: messages are due, it is up, and yet for so many seconds none has gone; 0 while all is well.
     """
 
@@ -64,7 +65,15 @@ class ProviderStatus:
     reason: str | None
     rate: float = 0.0
     in_flight: int = 0
+    learned_per_second: float | None = None
     stalled_s: float = 0.0
+
+    @property
+    def remark(self) -> str | None:
+        """What is wrong with it, or else what keeps it slow."""
+        if self.reason is None and self.learned_per_second is not None:
+            return f"gets at most {self.learned_per_second:g} a second: it said too fast"
+        return self.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,9 +257,16 @@ def _merged(news: list[Mapping[str, Any]], providers: Collection[str]) -> dict[s
             reason=told[0].get("reason"),
             rate=sum(one.get("rate", 0.0) for one in told),
             in_flight=sum(one.get("in_flight", 0) for one in told),
+            learned_per_second=_sum([one.get("learned_per_second") for one in told]),
             stalled_s=max(one.get("stalled_s", 0.0) for one in told),
         )
     return merged
+
+
+def _sum(limits: list[float | None]) -> float | None:
+    """Return what nodes with these limits may do together; None: one has none."""
+    known = [limit for limit in limits if limit is not None]
+    return round(sum(known), 2) if len(known) == len(limits) else None
 
 
 def _promoted_until(connection: Connection) -> datetime | None:

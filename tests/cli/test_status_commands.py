@@ -63,7 +63,12 @@ def test_status_as_json(store: Store, config: Path) -> None:
 def test_status_tells_of_nodes_and_providers(store: Store, config: Path) -> None:
     """A live daemon and what it says of its providers are shown."""
     store.transact_here(enlist, Incarnation(incarnation="i", node="dialer-1", home="h", pid=7, lease_s=30))
-    told = {"outbox": {"state": "down", "reason": "disk full", "rate": 0.0, "in_flight": 2, "stalled_s": 0.0}}
+    told = {
+        "outbox": {
+            "state": "down", "reason": "disk full", "rate": 0.0, "in_flight": 2, "learned_per_second": 4.5,
+            "stalled_s": 0.0,
+        }
+    }  # fmt: skip
     store.transact_here(beat, "i", told)
 
     document = documented("status", config=config)

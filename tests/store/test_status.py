@@ -161,6 +161,19 @@ def test_the_worst_news_of_a_provider_is_shown(store: Store) -> None:
     assert "unknown" == shown["new"].state
 
 
+def test_a_learned_pace_is_told(store: Store) -> None:
+    """What nodes have learned adds up, and is said where nothing is wrong; if one has learned none, there is none."""
+    up = {"state": "up", "reason": None}
+    shut = {"state": "throttled", "reason": "too fast", "learned_per_second": 20.0}
+    live(store, "a", {name: {**up, "learned_per_second": 15.5} for name in ("both", "one", "shut")})
+    live(store, "b", {"both": {**up, "learned_per_second": 20.0}, "one": up, "shut": shut})
+
+    shown = ask(store, providers=("both", "one", "shut")).providers
+
+    assert {"both": 35.5, "one": None, "shut": 35.5} == {name: one.learned_per_second for name, one in shown.items()}
+    assert ["gets at most 35.5 a second: it said too fast", None, "too fast"] == [one.remark for one in shown.values()]
+
+
 def test_promotion_has_come_so_far(store: Store) -> None:
     """The end of the last promoted minute is told, and nothing before the first promotion ever."""
     store.transact_here(lambda connection: connection.execute(update(promotion).values(promoted_until=NOW)))

@@ -161,7 +161,13 @@ async def status(context: In) -> dict[str, Any]:
     return {
         "campaigns": states,
         "providers": {
-            name: {"state": one.state, "reason": one.reason, "rate": one.rate, "in_flight": one.in_flight}
+            name: {
+                "state": one.state,
+                "reason": one.reason,
+                "rate": one.rate,
+                "in_flight": one.in_flight,
+                "learned_per_second": one.learned_per_second,
+            }
             for name, one in told.providers.items()
         },
         "nodes": [{"node": one.node, "alive": one.alive} for one in told.nodes],
