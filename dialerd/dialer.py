@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from dialerd import log
@@ -19,6 +21,7 @@ from dialerd.model.errors import Unavailable
 from dialerd.model.message import Channel, Message, State
 from dialerd.model.outcome import Outcome, Partly
 from dialerd.model.placeholders import Missing, worded
+from dialerd.model.refusals import Refusals
 from dialerd.model.retry import Verdict, verdict
 from dialerd.permits import Permits
 from dialerd.spool import Notice, Spool
@@ -30,6 +33,9 @@ logger = log.get(__name__)
 
 #: An idle dialer looks around so often, to show that it lives.
 TURN_S = 30.0
+
+#: After so many pauses, with nothing taken between them, it is time to try another message.
+PATIENCE = 2
 
 UNSTARTED = Verdict(state=State.QUEUED, spent=0)
 
@@ -62,6 +68,9 @@ class Dialer:
         #: How many messages ended, or stay, in which status or state; what is queued as before does not count.
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
+        self._refusals = Refusals()
+        #: How many messages were set aside since the provider last took one.
+        self.set_aside = 0
         self._spool = spool
         self._log_attempt = log.frequent("message_attempted", module=__name__, provider=name)
         #: Campaigns of which something was queued that might go, at the last look.
@@ -267,7 +276,15 @@ class Dialer:
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
         time = self._time()
-        if self.breaker.saw(outcome, time, jitter, sent_at=time - took_s, units=_taken(message, outcome)):
+        is_refusal = self._refusals.saw(message.id, outcome, time)
+        waits = self.breaker.waits
+        is_its_own = (
+            is_refusal and not waits and self.breaker.allows(time) > 0 and self._refusals.is_its_own(message.id)
+        )
+        is_shut = not is_its_own and self.breaker.saw(
+            outcome, time, jitter, sent_at=time - took_s, units=_taken(message, outcome)
+        )
+        if is_shut:
             learned = self.breaker.pace.per_second(time)
             logger.warning(
                 "provider_shut",
@@ -287,6 +304,10 @@ class Dialer:
             now=self._spool.clock(),
             jitter=jitter,
         )
+        if is_refusal and decided.state is State.QUEUED and (is_its_own or (is_shut and waits >= PATIENCE)):
+            decided = self._set_aside(message, decided, time)
+        if not self.breaker.waits:
+            self.set_aside = 0
         self._log_attempt(
             message_id=message.id,
             campaign=message.campaign,
@@ -304,6 +325,14 @@ class Dialer:
         if self._observe is not None:
             # Last: whatever is wrong with counting, the outcome is not lost.
             self._observe(self.name, message, outcome, took_s)
+
+    def _set_aside(self, message: Message, decided: Verdict, time: float) -> Verdict:
+        """Have others tried first when one is refused as too fast once more, with nothing taken in between."""
+        wait_s = self._refusals.aside_s(message.id, time, max((self.breaker.shut_until or 0) - time, 0))
+        if wait_s is None:
+            return decided
+        self.set_aside += self.breaker.waits > 0
+        return replace(decided, state=State.DEFERRED, due_at=self._spool.clock() + timedelta(seconds=wait_s))
 
     def _give_back(self, message: Message) -> None:
         self._settle(message, UNSTARTED)

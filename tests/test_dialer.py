@@ -11,6 +11,7 @@ import pytest
 
 from dialerd.dialer import Dialer
 from dialerd.drivers.base import NothingSent
+from dialerd.model import breaker, learned_pace
 from dialerd.model.calendar import parse_schedule
 from dialerd.model.campaign import Campaign, OnDoubt, RetryPolicy
 from dialerd.model.learned_pace import CAREFUL
@@ -214,6 +215,22 @@ async def test_throttling_costs_no_attempt(rig_of: Callable[..., Rig]) -> None:
 
         assert [(1,)] == await rig.rows("SELECT DISTINCT attempts FROM sms_repo")
         assert started[1] - started[0] >= 1.2
+
+
+async def test_one_full_queue_stops_nobody_else(rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is refused as too fast whenever it is tried is set aside, uncounted; all others go."""
+    monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(learned_pace, "SLOWEST", 50.0)
+
+    def answer(m: Message) -> Outcome:
+        return Throttled("message queue full") if m.data == "full" else Sent()
+
+    async with rig_of(answer, max_in_flight=1) as rig:
+        await rig.submit(message(data="full"), *[message() for _ in range(5)])
+        await rig.until_sent(5)
+
+        assert [("deferred", 0)] == await rig.rows("SELECT state, attempts FROM sms_spool")
+        assert len(rig.driver.started) <= 10
 
 
 async def test_permits_bound_what_is_out(rig_of: Callable[..., Rig]) -> None:
