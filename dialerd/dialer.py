@@ -276,7 +276,7 @@ class Dialer:
         jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
         time = self._time()
-        is_refusal = self._refusals.saw(message.id, outcome, time)
+        is_refusal = self._refusals.saw(message.id, outcome)
         waits = self.breaker.waits
         is_its_own = (
             is_refusal and not waits and self.breaker.allows(time) > 0 and self._refusals.is_its_own(message.id)
@@ -327,8 +327,8 @@ class Dialer:
             self._observe(self.name, message, outcome, took_s)
 
     def _set_aside(self, message: Message, decided: Verdict, time: float) -> Verdict:
-        """Have others tried first when one is refused as too fast once more, with nothing taken in between."""
-        wait_s = self._refusals.aside_s(message.id, time, max((self.breaker.shut_until or 0) - time, 0))
+        """Have others tried first when one is refused once more, with nothing taken in between."""
+        wait_s = self._refusals.aside_s(message.id, max((self.breaker.shut_until or 0) - time, 0))
         if wait_s is None:
             return decided
         self.set_aside += self.breaker.waits > 0

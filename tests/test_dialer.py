@@ -217,20 +217,20 @@ async def test_throttling_costs_no_attempt(rig_of: Callable[..., Rig]) -> None:
         assert started[1] - started[0] >= 1.2
 
 
-async def test_one_full_queue_stops_nobody_else(rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message that is refused as too fast whenever it is tried is set aside, uncounted; all others go."""
+@pytest.mark.parametrize("refusal", [Throttled("message queue full"), Unreachable("HTTP 401")])
+async def test_one_that_is_always_refused_stops_nobody_else(
+    rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, refusal: Outcome
+) -> None:
+    """A message whose refusal always speaks of our rate or account is set aside, uncounted; all others go."""
     monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(learned_pace, "SLOWEST", 50.0)
 
-    def answer(m: Message) -> Outcome:
-        return Throttled("message queue full") if m.data == "full" else Sent()
-
-    async with rig_of(answer, max_in_flight=1) as rig:
+    async with rig_of(lambda m: refusal if m.data == "full" else Sent(), max_in_flight=1) as rig:
         await rig.submit(message(data="full"), *[message() for _ in range(5)])
         await rig.until_sent(5)
 
         assert [("deferred", 0)] == await rig.rows("SELECT state, attempts FROM sms_spool")
-        assert len(rig.driver.started) <= 10
+        assert len(rig.driver.started) <= 14
 
 
 async def test_permits_bound_what_is_out(rig_of: Callable[..., Rig]) -> None:

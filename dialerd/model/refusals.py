@@ -1,7 +1,7 @@
-"""Messages that a provider refuses as too fast again and again, while it takes others: it is about them alone.
+"""Messages that a provider refuses again and again in words that are about us, while it takes others.
 
-A 429 or ESME_RMSGQFUL speaks of our rate with most providers, and of one recipient's full queue with some. Who tries
-such a message first of all, after every pause, sends nothing else.
+A 429 or ESME_RMSGQFUL speaks of our rate with most providers, and of one recipient's full queue with some; a 401 of
+our account, or of one message's sender. Who tries such a message first of all, after every pause, sends nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,6 @@ LONGEST_ASIDE_S = 3600.0
 
 @dataclass(slots=True)
 class _Refused:
-    since: float
     times: int = 0
     #: It has been set aside, and is tried once more.
     was_aside: bool = False
@@ -25,30 +24,30 @@ class _Refused:
 
 @dataclass(slots=True)
 class Refusals:
-    """Remembers which messages one provider has refused as too fast; seconds are of any steady clock."""
+    """Remembers which messages one provider has refused without an attempt being spent."""
 
     _known: dict[str, _Refused] = field(default_factory=dict)
 
-    def saw(self, message_id: str, outcome: Outcome, now: float) -> bool:
-        """Take note of what became of an attempt; True if it was refused as too fast."""
+    def saw(self, message_id: str, outcome: Outcome) -> bool:
+        """Take note of what became of an attempt; True if it was refused, and costs nothing."""
         rest = outcome.rest if isinstance(outcome, Partly) else outcome
-        if isinstance(rest, Throttled):
-            known = self._known.pop(message_id, None) or _Refused(now)
+        if isinstance(rest, Throttled | Unreachable):
+            known = self._known.pop(message_id, None) or _Refused()
             known.times += 1
             self._known[message_id] = known
             if len(self._known) > MOST:
                 del self._known[next(iter(self._known))]
             return True
-        if not isinstance(rest, Unreachable | Postponed):
+        if not isinstance(rest, Postponed):
             self._known.pop(message_id, None)
         return False
 
     def is_its_own(self, message_id: str) -> bool:
-        """Tell whether a message is refused that has been set aside: while others are taken, that is not our rate."""
+        """Tell whether a message is refused that has been set aside: while others are taken, it is about that one."""
         known = self._known.get(message_id)
         return known is not None and known.was_aside
 
-    def aside_s(self, message_id: str, now: float, pause_s: float) -> float | None:
+    def aside_s(self, message_id: str, pause_s: float) -> float | None:
         """Return for how long to set aside a message that was refused, the provider's pause included.
 
         None: it is refused for the first time, which says nothing of it. So long that others are tried before it when
@@ -58,4 +57,4 @@ class Refusals:
         if known is None or known.times < 2:
             return None
         known.was_aside = True
-        return pause_s + min(max(2 * (now - known.since), pause_s), LONGEST_ASIDE_S)
+        return pause_s + max(min(3.0 ** min(known.times - 1, 10), LONGEST_ASIDE_S), pause_s)
