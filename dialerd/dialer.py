@@ -4,8 +4,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from dialerd import log
@@ -17,12 +15,12 @@ from dialerd.drivers.base import Driver
 from dialerd.examine import Examined, examine
 from dialerd.model.breaker import Breaker
 from dialerd.model.campaign import Campaign
+from dialerd.model.ending import Attempt, Endings
 from dialerd.model.errors import Unavailable
 from dialerd.model.message import Channel, Message, State
-from dialerd.model.outcome import Outcome, Partly
+from dialerd.model.outcome import Outcome
 from dialerd.model.placeholders import Missing, worded
-from dialerd.model.refusals import Refusals
-from dialerd.model.retry import Verdict, verdict
+from dialerd.model.retry import Verdict
 from dialerd.permits import Permits
 from dialerd.spool import Notice, Spool
 from dialerd.store.order import Claimed
@@ -33,9 +31,6 @@ logger = log.get(__name__)
 
 #: An idle dialer looks around so often, to show that it lives.
 TURN_S = 30.0
-
-#: After so many pauses, with nothing taken between them, it is time to try another message.
-PATIENCE = 2
 
 UNSTARTED = Verdict(state=State.QUEUED, spent=0)
 
@@ -68,9 +63,7 @@ class Dialer:
         #: How many messages ended, or stay, in which status or state; what is queued as before does not count.
         self.tally: Counter[str] = Counter()
         self.breaker = Breaker(max_in_flight)
-        self._refusals = Refusals()
-        #: How many messages were set aside since the provider last took one.
-        self.set_aside = 0
+        self._endings = Endings()
         self._spool = spool
         self._log_attempt = log.frequent("message_attempted", module=__name__, provider=name)
         #: Campaigns of which something was queued that might go, at the last look.
@@ -131,6 +124,11 @@ class Dialer:
     def oldest_attempt(self) -> float | None:
         """When the oldest attempt under way began, by the loop's clock."""
         return self._attempts.oldest
+
+    @property
+    def set_aside(self) -> int:
+        """How many messages were set aside since the provider last took one."""
+        return self._endings.set_aside
 
     @property
     def failing_since(self) -> float | None:
@@ -273,19 +271,14 @@ class Dialer:
     # -- what becomes of attempts --------------------------------------------------------------------------------
 
     def _ended(self, message: Message, outcome: Outcome, took_s: float) -> None:
-        jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
         was_away = self.is_away
-        time = self._time()
-        is_refusal = self._refusals.saw(message.id, outcome)
-        waits = self.breaker.waits
-        is_its_own = (
-            is_refusal and not waits and self.breaker.allows(time) > 0 and self._refusals.is_its_own(message.id)
-        )
-        is_shut = not is_its_own and self.breaker.saw(
-            outcome, time, jitter, sent_at=time - took_s, units=_taken(message, outcome)
+        jitter = random.random()  # noqa: S311  # spreads retries, guards no secret
+        attempt = Attempt(message, outcome, self._time(), took_s, jitter)
+        decided, is_shut = self._endings.judge(
+            attempt, self.breaker, self._claims.rules_of(message), now=self._spool.clock()
         )
         if is_shut:
-            learned = self.breaker.pace.per_second(time)
+            learned = self.breaker.pace.per_second(attempt.ended_at)
             logger.warning(
                 "provider_shut",
                 provider=self.name,
@@ -295,19 +288,6 @@ class Dialer:
             self._attempts.give_back_ready()
         if was_away is not self.is_away:
             self._charge.changed(self, work=True)
-        campaign = self._claims.rules_of(message)
-        decided = verdict(
-            outcome,
-            attempt=message.attempt,
-            policy=campaign.retry,
-            on_doubt=campaign.on_doubt,
-            now=self._spool.clock(),
-            jitter=jitter,
-        )
-        if is_refusal and decided.state is State.QUEUED and (is_its_own or (is_shut and waits >= PATIENCE)):
-            decided = self._set_aside(message, decided, time)
-        if not self.breaker.waits:
-            self.set_aside = 0
         self._log_attempt(
             message_id=message.id,
             campaign=message.campaign,
@@ -325,14 +305,6 @@ class Dialer:
         if self._observe is not None:
             # Last: whatever is wrong with counting, the outcome is not lost.
             self._observe(self.name, message, outcome, took_s)
-
-    def _set_aside(self, message: Message, decided: Verdict, time: float) -> Verdict:
-        """Have others tried first when one is refused once more, with nothing taken in between."""
-        wait_s = self._refusals.aside_s(message.id, max((self.breaker.shut_until or 0) - time, 0))
-        if wait_s is None:
-            return decided
-        self.set_aside += self.breaker.waits > 0
-        return replace(decided, state=State.DEFERRED, due_at=self._spool.clock() + timedelta(seconds=wait_s))
 
     def _give_back(self, message: Message) -> None:
         self._settle(message, UNSTARTED)
@@ -369,8 +341,3 @@ class Dialer:
         if error is None:
             logger.warning("provider_back", provider=self.name)
             self._agenda.add_work()
-
-
-def _taken(message: Message, outcome: Outcome) -> int:
-    """Return how many parts a provider has taken, one that took some only; else how many there were to take."""
-    return max(len(outcome.accepted) - len(message.accepted), 0) if isinstance(outcome, Partly) else message.cost

@@ -99,7 +99,7 @@ async def test_throttling_now_and_then_is_waited_for(once: Callable[..., Awaitab
 
     def answer(_message: Message) -> Outcome:
         now = asyncio.get_running_loop().time()
-        if sum(now - at < 1 for at in taken) >= 12:
+        if sum(now - at < 0.3 for at in taken) >= 8:
             return Throttled("slow down")
         taken.append(now)
         return Sent()

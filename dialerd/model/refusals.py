@@ -20,6 +20,8 @@ class _Refused:
     times: int = 0
     #: It has been set aside, and is tried once more.
     was_aside: bool = False
+    #: How often it was refused while others were taken.
+    alone: int = 0
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Refusals:
             if len(self._known) > MOST:
                 del self._known[next(iter(self._known))]
             return True
-        if not isinstance(rest, Postponed):
+        if self._known and not isinstance(rest, Postponed):
             self._known.pop(message_id, None)
         return False
 
@@ -47,14 +49,16 @@ class Refusals:
         known = self._known.get(message_id)
         return known is not None and known.was_aside
 
-    def aside_s(self, message_id: str, pause_s: float) -> float | None:
+    def aside_s(self, message_id: str, pause_s: float, *, is_its_own: bool) -> float | None:
         """Return for how long to set aside a message that was refused, the provider's pause included.
 
         None: it is refused for the first time, which says nothing of it. So long that others are tried before it when
-        the pause is over, and three times longer each time: a few seconds if it was chance.
+        the pause is over, and no longer: the provider may refuse all of them, and take them all tomorrow. Where a
+        refusal is a message's own, three times longer each time.
         """
         known = self._known.get(message_id)
         if known is None or known.times < 2:
             return None
         known.was_aside = True
-        return pause_s + max(min(3.0 ** min(known.times - 1, 10), LONGEST_ASIDE_S), pause_s)
+        known.alone += is_its_own
+        return pause_s + max(min(3.0 ** min(known.alone, 10), LONGEST_ASIDE_S), pause_s)
