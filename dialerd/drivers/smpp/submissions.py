@@ -51,6 +51,13 @@ def submissions(message: Message, provider: SmppProvider, campaign: Campaign | N
     """
     rule = UnicodeRule.AUTO if campaign is None else campaign.unicode
     parts, data_coding = _encoded(message.data, rule, provider.alphabet)
+    is_wider = data_coding == UCS2 and provider.alphabet is not Alphabet.GSM7 and not message.accepted
+    if is_wider and campaign is not None and len(parts) > max(campaign.max_parts, message.parts or 1):
+        # At intake it was counted as GSM 03.38 has it, before the SMSC's alphabet made it UCS-2.
+        raise Refused(
+            f"the text needs {len(parts)} SMS parts, since the SMSC's alphabet {provider.alphabet} lacks letters of it;"
+            f" campaign {campaign.name} allows {campaign.max_parts}"
+        )
     region = None if campaign is None else campaign.region
     number = number_for(provider, message.channel, message.destination, message.address, region)
     if message.accepted and max(message.accepted) > len(parts):

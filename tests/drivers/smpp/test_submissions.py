@@ -118,6 +118,10 @@ def test_alphabets(alphabet: Alphabet) -> None:
     (accented,) = made(an_sms(data="Año"), alphabet=alphabet)
     is_latin = alphabet is Alphabet.LATIN_1
     assert (accented.text, accented.data_coding) == ((b"A\xf1o", 0) if is_latin else ("Año".encode("utf-16-be"), 8))
+    most = "ñ€" * 201  # 603 septets, and 6 parts of 67 letters
+    assert 6 == len(made(an_sms(data=most, parts=4), alphabet=alphabet))
+    with pytest.raises(Refused, match=f"needs 7 SMS parts, .* alphabet {alphabet} lacks .* campaign Ventas-> allows 6"):
+        made(an_sms(data=most + "ñ", parts=4), alphabet=alphabet)
     wide = made(an_sms(data="€" * 71), alphabet=alphabet)
     assert (len(wide), {part.data_coding for part in wide}) == (2, {8})
     with pytest.raises(Refused, match="alphabet .* cannot spell '€'"):
