@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from dialerd.model.campaign import Campaign, TemplateSource
 from dialerd.model.errors import ConfigError
-from dialerd.model.inbound import InboundRules
+from dialerd.model.inbound import InboundRules, plain_word
 from dialerd.settings.callbacks import InboundFields, ReceiptFields, Signature, SignatureScheme
 from dialerd.settings.campaigns import CampaignTable, campaign_of
 from dialerd.settings.gateway import (
@@ -151,6 +151,12 @@ def load(
     state_dir = daemon.state_dir.absolute() if daemon is not None else Path("/")
     database = check(DatabaseSettings, _with_url(sections["database"], state_dir), ("database",), report)
     words = check(WordsSettings, sections["inbound"], ("inbound",), report)
+    if words is not None:
+        stopping = {plain_word(one) for one in words.opt_out}
+        for n, one in enumerate(words.opt_in):
+            if plain_word(one) in stopping:
+                # It would stop messages, and never bring them back.
+                report.wrong(("inbound", "opt_in", n), "a word that does not stand in opt_out", one)
     api = _api(sections.get("api"), report)
     shelf = Shelf(config_dir / "presets")
     kinds, providers = _providers(sections["providers"], state_dir, sources, shelf, report)

@@ -36,6 +36,10 @@ def test_every_key_arrives(read: Read, main: str, sms: str) -> None:
     [
         ("opt_out = ['!!']", "inbound.opt_out[0]: expected a word with letters or digits (got '!!')"),
         ("opt_out = 'STOP'", "inbound.opt_out: expected an array (got 'STOP')"),
+        (
+            "opt_out = ['STOP', 'alta']",
+            "inbound.opt_in[1]: expected a word that does not stand in opt_out (got 'ALTA')",
+        ),
         ("opt_out_for = 'me'", "inbound.opt_out_for: expected one of all, campaign (got 'me')"),
         ("optout = []", "inbound.optout: unknown key: did you mean opt_out? (got an array)"),
     ],
