@@ -14,6 +14,9 @@ SLOWEST = 0.2
 STEP_S = 10.0
 GROWTH = 0.2
 FORGOTTEN_AFTER_S = 60.0
+#: A refusal costs a rest. Where that is longer than this, all of it takes longer in proportion, up to so many times.
+SHORT_REST_S = 2.0
+MOST_SLOWLY = 10.0
 #: A first guess may be far too low (others used up most of the limit, or connections were refused): it is doubled every
 #: so many seconds until a refusal shows by what was taken before it that it is about right.
 UNSURE_DOUBLED_S = 2.0
@@ -32,6 +35,7 @@ class LearnedPace:
     _base: float | None = None
     #: From when on the pace grows.
     _grows_from: float = 0.0
+    _slowly: float = 1.0
     #: The pace, and its base, when that was sent which was refused last.
     _before: tuple[float, float] | None = None
     _refused_at: float = float("-inf")
@@ -58,6 +62,7 @@ class LearnedPace:
         pace, base = self.per_second(sent_at), self._base
         self._before = None if pace is None or base is None else (pace, base)
         self._refused_at, self._grows_from = sent_at, until
+        self._slowly = min(max((until - sent_at) / SHORT_REST_S, 1.0), MOST_SLOWLY)
         self._is_sure = self._is_sure and self._before is not None
         self._base = self._guess()
 
@@ -65,7 +70,7 @@ class LearnedPace:
         """Return how many units a second should be sent; None: nothing is known, or it was too long ago."""
         if self._base is None:
             return None
-        since_s = max(now - self._grows_from, 0.0)
+        since_s = max(now - self._grows_from, 0.0) / self._slowly
         if since_s >= FORGOTTEN_AFTER_S:
             self._base = None
             return None
