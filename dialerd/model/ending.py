@@ -12,8 +12,8 @@ from dialerd.model.retry import Verdict, verdict
 
 __all__ = ["Attempt", "Endings"]
 
-#: A provider may be busy for a while, and what is first in line stays first. After so many pauses, each twice as long as
-#: the one before, with nothing taken between them, it is time to see whether it takes another message.
+#: A provider may be busy for a while, and what is first in line stays first. After so many pauses, each twice as long
+#: as the one before, with nothing taken between them, it is time to see whether it takes another message.
 PATIENCE = 4
 
 
