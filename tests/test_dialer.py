@@ -452,8 +452,11 @@ async def test_what_waits_for_its_start_does_not_go_to_a_provider_that_throttles
         assert 1 == len(rig.driver.started)
 
 
-async def test_a_provider_that_throttles_teaches_its_pace(rig_of: Callable[..., Rig]) -> None:
-    """After a refusal for our rate, messages start as far apart as the parts taken in the second before it allow."""
+async def test_a_provider_that_throttles_teaches_its_pace(
+    rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After refusals for our rate, messages start as far apart as the parts taken in the second before it allow."""
+    monkeypatch.setattr(learned_pace, "ALIKE", 1)
     starts: list[float] = []
 
     def answer(_message: Message) -> Outcome:
@@ -473,8 +476,11 @@ async def test_a_provider_that_throttles_teaches_its_pace(rig_of: Callable[..., 
         assert rig.dialer.report()["learned_per_second"] > 40 * CAREFUL
 
 
-async def test_what_waits_for_a_learned_pace_is_not_claimed(rig_of: Callable[..., Rig]) -> None:
+async def test_what_waits_for_a_learned_pace_is_not_claimed(
+    rig_of: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However slow a pace is learned, what comes in the meantime and is urgent goes next, and a pause would hold."""
+    monkeypatch.setattr(learned_pace, "ALIKE", 1)
     asked_at: list[float] = []
 
     def answer(_message: Message) -> Outcome:

@@ -1,5 +1,6 @@
 """The pace that a provider teaches us: it says "too fast", and nobody has written down how fast it takes messages."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from math import exp
 
@@ -17,9 +18,15 @@ FORGOTTEN_AFTER_S = 60.0
 #: A refusal costs a rest. Where that is longer than this, all of it takes longer in proportion, up to so many times.
 SHORT_REST_S = 2.0
 MOST_SLOWLY = 10.0
-#: A first guess may be far too low (others used up most of the limit, or connections were refused): it is doubled every
-#: so many seconds until a refusal shows by what was taken before it that it is about right.
-UNSURE_DOUBLED_S = 2.0
+#: Who has a limit refuses after about as many each time; who refuses now and then for other reasons, after a few or a
+#: great many. So many refusals must be alike, by this factor, before they are taken for a limit.
+ALIKE = 3
+ALIKE_WITHIN = 1.6
+#: Whose refusal costs a longer rest than this has wished for it (Retry-After): that is about our rate, and dear.
+WISHED_S = 5.0
+#: And whoever goes on refusing at less than this part of that has another reason: it teaches nothing for so long.
+CONTRADICTED = 0.4
+DEAF_S = 600.0
 #: What was taken is counted by tenths of a second, for so many of them: answers come late, and refusals too.
 TENTHS = 10
 MOST_TENTHS = 300
@@ -39,8 +46,12 @@ class LearnedPace:
     #: The pace, and its base, when that was sent which was refused last.
     _before: tuple[float, float] | None = None
     _refused_at: float = float("-inf")
-    #: Since it was taught first, what was taken has borne it out once.
-    _is_sure: bool = False
+    #: When that was sent which was refused lately, after something else had been taken; and something was since then.
+    _refusals: deque[float] = field(default_factory=lambda: deque(maxlen=ALIKE))
+    _took_since: bool = True
+    #: How many a second it took when it was taken for a limit.
+    _limit: float = 0.0
+    _deaf_until: float = float("-inf")
     #: By tenths of a second: the units sent in it that were taken.
     _taken: dict[int, int] = field(default_factory=dict)
 
@@ -51,6 +62,7 @@ class LearnedPace:
         if len(self._taken) > MOST_TENTHS:
             for earlier in sorted(self._taken)[: MOST_TENTHS // 2]:
                 del self._taken[earlier]
+        self._took_since = self._took_since or sent_at > self._refused_at
         if 0 <= self._refused_at * TENTHS - tenth < TENTHS + 1:
             self._base = self._guess()
 
@@ -59,11 +71,19 @@ class LearnedPace:
 
         What it had taught before is halved at most: a refusal soon after a rest says little of the rate.
         """
+        if sent_at < self._deaf_until:
+            return
         pace, base = self.per_second(sent_at), self._base
+        if base is not None and base + 1 < CONTRADICTED * self._limit:
+            self._base, self._refused_at, self._deaf_until = None, float("-inf"), sent_at + DEAF_S
+            self._refusals.clear()
+            return
         self._before = None if pace is None or base is None else (pace, base)
         self._refused_at, self._grows_from = sent_at, until
         self._slowly = min(max((until - sent_at) / SHORT_REST_S, 1.0), MOST_SLOWLY)
-        self._is_sure = self._is_sure and self._before is not None
+        if self._took_since:
+            self._refusals.append(sent_at)
+        self._took_since = False
         self._base = self._guess()
 
     def per_second(self, now: float) -> float | None:
@@ -73,9 +93,8 @@ class LearnedPace:
         since_s = max(now - self._grows_from, 0.0) / self._slowly
         if since_s >= FORGOTTEN_AFTER_S:
             self._base = None
+            self._refusals.clear()
             return None
-        if not self._is_sure:
-            return self._base * 2 ** (since_s / UNSURE_DOUBLED_S)
         return self._base * exp(GROWTH * (2 ** (since_s / STEP_S) - 1))
 
     def interval_s(self, now: float) -> float | None:
@@ -84,13 +103,19 @@ class LearnedPace:
         return None if per_second is None else 1 / per_second
 
     def _guess(self) -> float | None:
+        if self._before is not None:
+            pace, base = self._before
+            return max(min(max(self._lately(self._refused_at) * CAREFUL, base / 2), pace * CAREFUL), SLOWEST)
+        enough = 1 if self._grows_from - self._refused_at > WISHED_S else ALIKE
+        lately = [self._lately(at) for at in self._refusals][-enough:]
+        if len(lately) < enough or max(lately) > ALIKE_WITHIN * min(lately) or not min(lately):
+            return None
+        self._limit = min(lately)
+        return max(self._limit * CAREFUL, SLOWEST)
+
+    def _lately(self, at: float) -> float:
+        """Return how many units were taken of what was sent in the second before."""
         # What was sent in the same tenth counts as sent before: on several connections requests overtake each other.
-        tenth = int(self._refused_at * TENTHS)
+        tenth = int(at * TENTHS)
         lately = sum(self._taken.get(tenth - ago, 0) for ago in range(TENTHS))
-        guess = lately + self._taken.get(tenth - TENTHS, 0) * (1 - (self._refused_at * TENTHS - tenth))
-        if self._before is None:
-            # Who has taken nothing has not shown what it takes: the breaker's pause must do.
-            return max(guess * CAREFUL, SLOWEST) if guess else None
-        pace, base = self._before
-        self._is_sure = self._is_sure or guess * CAREFUL >= base / 2
-        return max(min(max(guess * CAREFUL, base / 2), pace * CAREFUL), SLOWEST)
+        return lately + self._taken.get(tenth - TENTHS, 0) * (1 - (at * TENTHS - tenth))

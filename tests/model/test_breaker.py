@@ -90,24 +90,25 @@ def test_who_is_away() -> None:
 
 
 def test_what_teaches_a_pace() -> None:
-    """Only a complaint of our rate limits it, by the units that were taken before; other trouble does not."""
-    breaker = Breaker(8)
-    breaker.saw(Sent(), 0.0, 0.0, units=30)
-    breaker.saw(Failed("no such number"), 0.1, 0.0, units=10)
-    saw(breaker, AWAY, LOST, Postponed("busy", 1.0), now=0.5)
-    assert None is breaker.pace.per_second(0.5)
-
-    rest = Throttled("slower")
-    assert breaker.saw(Partly({1: None, 2: None}, 7, rest), 0.5, 0.0, units=2)
-    assert 0.9 * 42 == pytest.approx(breaker.pace.per_second(0.5))
+    """Only complaints of our rate limit it, by the units that were taken before; other trouble does not."""
+    breaker, rest = Breaker(8), Throttled("slower")
+    for at in (0.0, 5.0, 10.0):
+        breaker.saw(Sent(), at, 0.0, units=30)
+        breaker.saw(Failed("no such number"), at + 0.1, 0.0, units=10)
+        saw(breaker, AWAY, LOST, Postponed("busy", 1.0), now=at + 0.5)
+        assert None is breaker.pace.per_second(at + 0.5)
+        assert breaker.saw(Partly({1: None, 2: None}, 7, rest), at + 0.5, 0.0, units=2)
+    assert 0.9 * 42 == pytest.approx(breaker.pace.per_second(11.0), rel=0.02)
 
 
 def test_what_was_sent_before_a_complaint_teaches_once() -> None:
     """Of a whole window that was too much the first refusal counts, however late the others come; a new one does."""
-    breaker = Breaker(64)
-    for _ in range(40):
-        breaker.saw(Sent(), 2.0, 0.0, sent_at=0.0)
-    slower = Throttled("slower")
+    breaker, slower = Breaker(64), Throttled("slower")
+    for at in (-20.0, -10.0, 2.0):
+        for _ in range(40):
+            breaker.saw(Sent(), at, 0.0, sent_at=at - 2)
+        if at < 0:
+            breaker.saw(slower, at, 0.0, sent_at=at - 2)
     assert breaker.saw(slower, 2.0, 0.0, sent_at=0.0)
     learned = breaker.pace.per_second(4.0)
     assert not any(breaker.saw(slower, at, 0.0, sent_at=at - 2) for at in (2.5, 3.1, 3.9))
