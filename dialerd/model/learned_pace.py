@@ -46,7 +46,7 @@ class LearnedPace:
     #: The pace, and its base, when that was sent which was refused last.
     _before: tuple[float, float] | None = None
     _refused_at: float = float("-inf")
-    #: When that was sent which was refused lately, after something else had been taken; and something was since then.
+    #: When that was sent which was refused lately, each after something else had been taken; has anything been since?
     _refusals: deque[float] = field(default_factory=lambda: deque(maxlen=ALIKE))
     _took_since: bool = True
     #: How many a second it took when it was taken for a limit.
@@ -81,6 +81,8 @@ class LearnedPace:
         self._before = None if pace is None or base is None else (pace, base)
         self._refused_at, self._grows_from = sent_at, until
         self._slowly = min(max((until - sent_at) / SHORT_REST_S, 1.0), MOST_SLOWLY)
+        if self._refusals and sent_at - self._refusals[-1] >= FORGOTTEN_AFTER_S * self._slowly:
+            self._refusals.clear()
         if self._took_since:
             self._refusals.append(sent_at)
         self._took_since = False
@@ -93,7 +95,6 @@ class LearnedPace:
         since_s = max(now - self._grows_from, 0.0) / self._slowly
         if since_s >= FORGOTTEN_AFTER_S:
             self._base = None
-            self._refusals.clear()
             return None
         return self._base * exp(GROWTH * (2 ** (since_s / STEP_S) - 1))
 

@@ -201,6 +201,18 @@ def test_one_refusal_halves_at_most() -> None:
     assert before / 2 == pytest.approx(pace.per_second(43.0))
 
 
+def test_refusals_of_another_day_are_no_habit() -> None:
+    """Only refusals that follow each other within a minute say together what the limit is."""
+    pace = LearnedPace()
+    for at in (10.0, 69.0, 140.0, 190.0):
+        pace.took(40, at)
+        pace.throttled(at, at + 1)
+        assert None is pace.per_second(at)
+    pace.took(40, 240.0)
+    pace.throttled(240.0, 241.0)
+    assert CAREFUL * 40 == pytest.approx(pace.per_second(240.0))
+
+
 def test_who_names_a_long_rest_teaches_at_once() -> None:
     """A refusal that asks for a rest (Retry-After) is about our rate, and too dear to wait for three of them."""
     pace = LearnedPace()
