@@ -122,7 +122,7 @@ class Breaker:
         self._shut(error, now, jitter)
         if wish_s is not None and self.shut_until is not None:
             self.shut_until = max(self.shut_until, now + min(wish_s, LONGEST_WISH_S))
-        self.pace.throttled(sent_at, self.shut_until or now)
+        self.pace.throttled(sent_at, self.shut_until or now, wish_s=wish_s or 0.0)
         self._rests = self.shut_until is not None and self.shut_until - now > LONG_REST_S
         return True
 

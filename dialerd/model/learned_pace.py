@@ -22,7 +22,8 @@ MOST_SLOWLY = 10.0
 #: great many. So many refusals must be alike, by this factor, before they are taken for a limit.
 ALIKE = 3
 ALIKE_WITHIN = 1.6
-#: Whose refusal costs a longer rest than this has wished for it (Retry-After): that is about our rate, and dear.
+#: Who wishes for a longer rest than this (Retry-After) speaks of our rate, and dearly. The breaker's own pauses, which
+#: may be as long, say nothing.
 WISHED_S = 5.0
 #: And whoever goes on refusing at less than this part of that has another reason: it teaches nothing for so long.
 CONTRADICTED = 0.4
@@ -49,6 +50,8 @@ class LearnedPace:
     #: When that was sent which was refused lately, each after something else had been taken; has anything been since?
     _refusals: deque[float] = field(default_factory=lambda: deque(maxlen=ALIKE))
     _took_since: bool = True
+    #: So many of them are enough.
+    _enough: int = ALIKE
     #: How many a second it took when it was taken for a limit.
     _limit: float = 0.0
     _deaf_until: float = float("-inf")
@@ -66,9 +69,10 @@ class LearnedPace:
         if 0 <= self._refused_at * TENTHS - tenth < TENTHS + 1:
             self._base = self._guess()
 
-    def throttled(self, sent_at: float, until: float) -> None:
+    def throttled(self, sent_at: float, until: float, *, wish_s: float = 0.0) -> None:
         """Take note that the provider wants less a second than it got when that was sent; `until` then it gets nothing.
 
+        `wish_s` is the rest that it has asked for itself, in seconds.
         What it had taught before is halved at most: a refusal soon after a rest says little of the rate.
         """
         if sent_at < self._deaf_until:
@@ -80,6 +84,7 @@ class LearnedPace:
             return
         self._before = None if pace is None or base is None else (pace, base)
         self._refused_at, self._grows_from = sent_at, until
+        self._enough = 1 if wish_s > WISHED_S else ALIKE
         self._slowly = min(max((until - sent_at) / SHORT_REST_S, 1.0), MOST_SLOWLY)
         if self._refusals and sent_at - self._refusals[-1] >= FORGOTTEN_AFTER_S * self._slowly:
             self._refusals.clear()
@@ -107,9 +112,8 @@ class LearnedPace:
         if self._before is not None:
             pace, base = self._before
             return max(min(max(self._lately(self._refused_at) * CAREFUL, base / 2), pace * CAREFUL), SLOWEST)
-        enough = 1 if self._grows_from - self._refused_at > WISHED_S else ALIKE
-        lately = [self._lately(at) for at in self._refusals][-enough:]
-        if len(lately) < enough or max(lately) > ALIKE_WITHIN * min(lately) or not min(lately):
+        lately = [self._lately(at) for at in self._refusals][-self._enough :]
+        if len(lately) < self._enough or max(lately) > ALIKE_WITHIN * min(lately) or not min(lately):
             return None
         self._limit = min(lately)
         return max(self._limit * CAREFUL, SLOWEST)

@@ -131,7 +131,7 @@ def taught(units: int, *, at: float = 40.0, rest_s: float = 1.0) -> LearnedPace:
     pace = LearnedPace()
     for lesson in (at - 4 * rest_s, at - 2 * rest_s, at) if rest_s < WISHED_S else (at,):
         pace.took(units, lesson)
-        pace.throttled(lesson, lesson + rest_s)
+        pace.throttled(lesson, lesson + rest_s, wish_s=rest_s)
     return pace
 
 
@@ -217,8 +217,22 @@ def test_who_names_a_long_rest_teaches_at_once() -> None:
     """A refusal that asks for a rest (Retry-After) is about our rate, and too dear to wait for three of them."""
     pace = LearnedPace()
     pace.took(40, 10.0)
-    pace.throttled(10.0, 70.0)
+    pace.throttled(10.0, 70.0, wish_s=60.0)
     assert CAREFUL * 40 == pytest.approx(pace.per_second(70.0))
+
+
+def test_a_pause_of_our_own_is_no_wish() -> None:
+    """One recipient's refusals bring long pauses, others being taken beside them; these teach no pace at once."""
+    breaker, now = Breaker(50), 10.0
+    for _ in range(9):
+        others = breaker.allows(now) - 1
+        breaker.saw(Throttled("message queue full"), now + 0.02, 0.5, sent_at=now)
+        for _ in range(others):
+            breaker.saw(Sent(), now + 0.03, 0.5, sent_at=now + 0.001)
+        assert None is breaker.pace.per_second(now + 0.03)
+        assert breaker.shut_until is not None
+        now = breaker.shut_until
+    assert now > 60
 
 
 def test_one_whose_limit_is_contradicted_is_deaf() -> None:
