@@ -105,16 +105,16 @@ async def _catch_up(
     await parts.spool.all_settled()
     for complete, dialer in zip(done, parts.dialers.values(), strict=True):
         summary.ended.update(dialer.tally)
-        if (not complete or dialer.set_aside) and dialer.breaker.shut_until is not None:
-            summary.down[dialer.name] = dialer.breaker.reason or "no answer"
+        if dialer.aside or (not complete and dialer.breaker.shut_until is not None):
+            summary.down[dialer.name] = dialer.breaker.reason or next(iter(dialer.aside), "no answer")
     summary.stopped = not (all(done) or go_on())
     stuck = [
         name
         for name in await _open_campaigns(parts, now)
         if not summary.down.keys().isdisjoint(parts.settings.campaigns[name].providers)
     ]
-    # What a provider that takes nothing has had set aside is due too.
-    aside = sum(dialer.set_aside for name, dialer in parts.dialers.items() if name in summary.down)
+    # What was set aside is due too.
+    aside = sum(len(dialer.aside) for dialer in parts.dialers.values())
     left = await parts.store.read(count_by_bound, campaigns=stuck, up_to_seq=up_to_seq)
     down = frozenset(summary.down)
     summary.remaining = aside + sum(

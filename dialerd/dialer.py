@@ -126,9 +126,9 @@ class Dialer:
         return self._attempts.oldest
 
     @property
-    def set_aside(self) -> int:
-        """How many messages were set aside since the provider last took one."""
-        return self._endings.set_aside
+    def aside(self) -> list[str]:
+        """Why messages were set aside that are due and not sent, one error for each."""
+        return self._endings.refusals.aside
 
     @property
     def failing_since(self) -> float | None:

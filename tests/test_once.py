@@ -99,7 +99,7 @@ async def test_throttling_now_and_then_is_waited_for(once: Callable[..., Awaitab
 
     def answer(_message: Message) -> Outcome:
         now = asyncio.get_running_loop().time()
-        if sum(now - at < 0.3 for at in taken) >= 8:
+        if sum(now - at < 0.1 for at in taken) >= 3:
             return Throttled("slow down")
         taken.append(now)
         return Sent()
@@ -107,6 +107,19 @@ async def test_throttling_now_and_then_is_waited_for(once: Callable[..., Awaitab
     summary = await once(ScriptedDriver(answer), 30)
 
     assert (30, 0, {}) == (summary.ended["sent"], summary.remaining, summary.down)
+
+
+async def test_one_that_is_always_refused_remains(once: Callable[..., Awaitable[Summary]]) -> None:
+    """A message that its provider refuses whenever it is tried stops no other, and is told as remaining."""
+    first: list[str] = []
+
+    def answer(message: Message) -> Outcome:
+        first[:] = first or [message.id]
+        return Throttled("queue full") if message.id == first[0] else Sent()
+
+    summary = await once(ScriptedDriver(answer), 30)
+
+    assert (29, 1, {"p": "queue full"}) == (summary.ended["sent"], summary.remaining, summary.down)
 
 
 async def test_the_next_provider_takes_what_the_first_leaves(

@@ -57,8 +57,8 @@ async def run(frame: Frame, once: bool, node: str | None, no_api: bool, as_json:
         summary = await batch.run_once(settings, on_progress=show)
     print_json(_document(summary)) if as_json else _print(summary)
     if summary.remaining:
-        down = "; ".join(f"{name} takes nothing: {reason}" for name, reason in summary.down.items())
-        raise Unavailable(f"{summary.remaining:,} due messages remain: {down}")
+        down = "; ".join(f"{name}: {reason}" for name, reason in summary.down.items())
+        raise Unavailable(f"{summary.remaining:,} due messages remain, not taken by {down}")
 
 
 def _document(summary: Summary) -> dict[str, Any]:

@@ -37,17 +37,16 @@ class Attempt:
 
 @dataclass(slots=True)
 class Endings:
-    """Judges the attempts at one provider. `set_aside` counts messages set aside since it last took one."""
+    """Judges the attempts at one provider."""
 
-    set_aside: int = 0
-    _refusals: Refusals = field(default_factory=Refusals)
+    refusals: Refusals = field(default_factory=Refusals)
 
     def judge(self, attempt: Attempt, breaker: Breaker, campaign: Campaign, *, now: datetime) -> tuple[Verdict, bool]:
         """Return what becomes of the message, and whether its outcome has shut the provider. `now`: the wall clock."""
         message, at = attempt.message, attempt.ended_at
-        is_refusal = self._refusals.saw(message.id, attempt.outcome)
+        is_refusal = self.refusals.saw(message.id, attempt.outcome)
         waits = breaker.waits
-        is_its_own = is_refusal and not waits and breaker.allows(at) > 0 and self._refusals.is_its_own(message.id)
+        is_its_own = is_refusal and not waits and breaker.allows(at) > 0 and self.refusals.is_its_own(message.id)
         is_shut = not is_its_own and breaker.saw(
             attempt.outcome, at, attempt.jitter, sent_at=at - attempt.took_s, units=attempt.taken
         )
@@ -61,11 +60,8 @@ class Endings:
         )
         if decided.state is State.QUEUED and (is_its_own or (is_refusal and is_shut and waits >= PATIENCE)):
             pause_s = max((breaker.shut_until or 0) - at, 0)
-            aside_s = self._refusals.aside_s(message.id, pause_s, is_its_own=is_its_own)
+            aside_s = self.refusals.aside_s(message.id, pause_s, is_its_own=is_its_own)
             if aside_s is not None:
                 # Others are to be tried first when the pause is over.
-                self.set_aside += breaker.waits > 0
                 decided = replace(decided, state=State.DEFERRED, due_at=now + timedelta(seconds=aside_s))
-        if not breaker.waits:
-            self.set_aside = 0
         return decided, is_shut

@@ -17,6 +17,7 @@ LONGEST_ASIDE_S = 3600.0
 
 @dataclass(slots=True)
 class _Refused:
+    error: str
     times: int = 0
     #: It has been set aside, and is tried once more.
     was_aside: bool = False
@@ -34,7 +35,8 @@ class Refusals:
         """Take note of what became of an attempt; True if it was refused, and costs nothing."""
         rest = outcome.rest if isinstance(outcome, Partly) else outcome
         if isinstance(rest, Throttled | Unreachable):
-            known = self._known.pop(message_id, None) or _Refused()
+            known = self._known.pop(message_id, None) or _Refused(rest.error)
+            known.error = rest.error
             known.times += 1
             self._known[message_id] = known
             if len(self._known) > MOST:
@@ -43,6 +45,11 @@ class Refusals:
         if self._known and not isinstance(rest, Postponed):
             self._known.pop(message_id, None)
         return False
+
+    @property
+    def aside(self) -> list[str]:
+        """Why messages were refused that have been set aside and not been answered since, one error for each."""
+        return [known.error for known in self._known.values() if known.was_aside]
 
     def is_its_own(self, message_id: str) -> bool:
         """Tell whether a message is refused that has been set aside: while others are taken, it is about that one."""

@@ -80,7 +80,7 @@ def test_run_once_ends_with_75_when_messages_remain(store: Store, tmp_path: Path
 
     assert 75 == result.exit_code
     *log, said = result.stderr.splitlines()
-    assert said.startswith("dialerd: 1 due messages remain: broken takes nothing: ")
+    assert said.startswith("dialerd: 1 due messages remain, not taken by broken: ")
     # However often the provider was tried, nothing became of the message.
     assert "nothing was sent\n" == result.stdout
     assert all("event" in json.loads(line) for line in log)
