@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from dialerd.model.breaker import Breaker
+from dialerd.model.breaker import LONGEST_WISH_S, Breaker
 from dialerd.model.campaign import Campaign
 from dialerd.model.message import Message, State
-from dialerd.model.outcome import Outcome, Partly
+from dialerd.model.outcome import Outcome, Partly, Throttled
 from dialerd.model.refusals import Refusals
 from dialerd.model.retry import Verdict, verdict
 
@@ -33,6 +33,12 @@ class Attempt:
         if isinstance(self.outcome, Partly):
             return max(len(self.outcome.accepted) - len(self.message.accepted), 0)
         return self.message.cost
+
+    @property
+    def wish_s(self) -> float:
+        """For how long the provider wants to be left alone, as far as we comply."""
+        rest = self.outcome.rest if isinstance(self.outcome, Partly) else self.outcome
+        return min((rest.retry_after_s if isinstance(rest, Throttled) else None) or 0.0, LONGEST_WISH_S)
 
 
 @dataclass(slots=True)
@@ -63,5 +69,6 @@ class Endings:
             aside_s = self.refusals.aside_s(message.id, pause_s, is_its_own=is_its_own)
             if aside_s is not None:
                 # Others are to be tried first when the pause is over.
-                decided = replace(decided, state=State.DEFERRED, due_at=now + timedelta(seconds=aside_s))
+                due_at = now + timedelta(seconds=max(aside_s, attempt.wish_s))
+                decided = replace(decided, state=State.DEFERRED, due_at=due_at)
         return decided, is_shut
