@@ -28,9 +28,10 @@ DATABASE_PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class Summary:
-    """What a batch run did: `ended` counts messages by status or state, `down` names providers that were away.
+    """What a batch run did: `ended` counts messages by status or state.
 
-    `stopped`: a signal ended it before all was done. `remaining` are those that wait for providers that were away.
+    `down` says of providers that were away, or refused a message whenever it was tried, why; `remaining` are those that
+    wait for the former, or that the latter refused. `stopped`: a signal ended it before all was done.
     """
 
     promoted: int = 0
@@ -103,20 +104,24 @@ async def _catch_up(
                 await notice
     # Stopped, the dialers return before their last attempts have ended.
     await parts.spool.all_settled()
-    for complete, dialer in zip(done, parts.dialers.values(), strict=True):
+    down = frozenset(
+        dialer.name
+        for complete, dialer in zip(done, parts.dialers.values(), strict=True)
+        if not complete and dialer.breaker.shut_until is not None
+    )
+    for dialer in parts.dialers.values():
         summary.ended.update(dialer.tally)
-        if dialer.aside or (not complete and dialer.breaker.shut_until is not None):
+        if dialer.aside or dialer.name in down:
             summary.down[dialer.name] = dialer.breaker.reason or next(iter(dialer.aside), "no answer")
     summary.stopped = not (all(done) or go_on())
     stuck = [
         name
         for name in await _open_campaigns(parts, now)
-        if not summary.down.keys().isdisjoint(parts.settings.campaigns[name].providers)
+        if not down.isdisjoint(parts.settings.campaigns[name].providers)
     ]
-    # What was set aside is due too.
+    # What was set aside is due too; what waits otherwise for a provider that is up is not, as where recipients sleep.
     aside = sum(len(dialer.aside) for dialer in parts.dialers.values())
     left = await parts.store.read(count_by_bound, campaigns=stuck, up_to_seq=up_to_seq)
-    down = frozenset(summary.down)
     summary.remaining = aside + sum(
         count for (name, bound), count in left.items() if _is_stuck(parts.settings.campaigns[name], bound, down)
     )

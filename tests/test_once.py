@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,17 @@ async def test_throttling_now_and_then_is_waited_for(once: Callable[..., Awaitab
     assert (30, 0, {}) == (summary.ended["sent"], summary.remaining, summary.down)
 
 
-async def test_one_that_is_always_refused_remains(once: Callable[..., Awaitable[Summary]]) -> None:
-    """A message that its provider refuses whenever it is tried stops no other, and is told as remaining."""
+async def test_one_that_is_always_refused_remains(
+    once: Callable[..., Awaitable[Summary]], database_url: str, tmp_path: Path
+) -> None:
+    """A message that its provider refuses whenever it is tried stops no other, and is told as remaining; it alone."""
+    awake = f"{datetime.now(UTC) + timedelta(days=3):%a}".lower()
+    (tmp_path / "campaigns" / "s.toml").write_text(
+        f'name = "s"\nchannel = "sms"\nprovider = "p"\nrecipient_hours = ["{awake};08:00-21:00"]\n'
+    )
+    with closing(Store(database_url)) as store:
+        await store.transact(migrate)
+        await store.transact(submit, [message("s", zone="Europe/Vienna")])
     first: list[str] = []
 
     def answer(message: Message) -> Outcome:
